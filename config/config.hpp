@@ -1,0 +1,186 @@
+// The configuration as the program sees it: plain values, checked and complete. `config/load.hpp` makes one from a file;
+// every setting's name, unit, default, bounds and text is declared once, in config/settings.cpp.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace penstock::config {
+
+using std::chrono::milliseconds;
+
+/// A value that is never printed: `config show`, logs and errors say "***".
+struct secret {
+  std::string value;
+  friend bool operator==(const secret&, const secret&) = default;
+};
+
+/// host:port; port 0 lets the system choose.
+struct address {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;
+  std::string to_string() const;
+  friend bool operator==(const address&, const address&) = default;
+};
+
+struct node {
+  std::string name = "a";
+  std::optional<address> http = address{"127.0.0.1", 8080}; ///< `http: off` switches it off
+  bool admin = false;                                       ///< allow POST /admin/...
+  friend bool operator==(const node&, const node&) = default;
+};
+
+struct tls {
+  std::filesystem::path ca;          ///< PEM; empty: the system's own
+  std::filesystem::path certificate; ///< PEM, of the client
+  std::filesystem::path key;         ///< PEM, of the client
+  bool verify = true;                ///< check the server's certificate and host name
+  friend bool operator==(const tls&, const tls&) = default;
+};
+
+enum class mqtt_version : std::uint8_t { v3_1_1 = 4, v5 = 5 };
+
+struct broker {
+  std::string name;
+  std::string url;       ///< mqtt://host:port or mqtts://host:port; empty when embedded
+  std::string host;      ///< from url
+  std::uint16_t port = 1883; ///< from url; for an embedded broker the port to listen on, 0: any
+  bool use_tls = false;  ///< from url (mqtts)
+  bool embedded = false; ///< penstock starts and supervises a mosquitto of its own
+  std::string user;
+  secret password;
+  config::tls tls;
+  mqtt_version version = mqtt_version::v5; ///< preferred; falls back to 3.1.1 when the broker refuses 5
+  milliseconds keep_alive{30'000};
+  milliseconds connect_timeout{10'000};
+  milliseconds reconnect_min{100};
+  milliseconds reconnect_max{10'000};
+  friend bool operator==(const broker&, const broker&) = default;
+};
+
+enum class database_kind : std::uint8_t { sqlite }; // postgresql and mysql come with their dialects
+
+enum class synchronous : std::uint8_t { full, normal, off };
+
+struct database {
+  std::string name;
+  std::string url;                ///< sqlite:PATH; as written
+  database_kind kind = database_kind::sqlite;
+  std::filesystem::path path;     ///< SQLite: absolute, from url and `data`
+  config::synchronous synchronous = synchronous::full;
+  milliseconds busy_timeout{5'000}; ///< how long one attempt waits for a lock
+  friend bool operator==(const database&, const database&) = default;
+};
+
+/// Where a column's value comes from.
+struct source {
+  enum class kind : std::uint8_t {
+    payload_path, ///< payload.a.b[0].c
+    payload_raw,  ///< the payload as it came
+    payload_rest, ///< the members of the top object that no other column took
+    topic,        ///< the whole topic
+    topic_level,  ///< topic.NAME: the level that {NAME} matched
+    received,     ///< $received: time of arrival
+    latency_ms,   ///< $latency_ms: arrival minus the record's first timestamp that comes from the payload
+    constant,     ///< value: x
+  };
+  /// One step into a payload: the member `name`, or the element `index` where name is empty.
+  struct step {
+    std::string name;
+    std::size_t index = 0;
+    friend bool operator==(const step&, const step&) = default;
+  };
+  source::kind from = kind::payload_path;
+  std::vector<step> path; ///< payload_path
+  std::string name;       ///< topic_level: NAME; constant: the value as text
+  friend bool operator==(const source&, const source&) = default;
+};
+
+struct column {
+  std::string name;
+  config::source source;
+  column_type type = column_type::text;
+  bool optional = false; ///< absent or null becomes NULL; otherwise it is a dead letter
+  friend bool operator==(const column&, const column&) = default;
+};
+
+struct index_column {
+  std::string name;
+  bool descending = false;
+  friend bool operator==(const index_column&, const index_column&) = default;
+};
+
+struct batch_limits {
+  std::uint32_t records_max = 5'000; ///< in one transaction
+  friend bool operator==(const batch_limits&, const batch_limits&) = default;
+};
+
+/// What a shard may hold unacknowledged; beyond it the socket is not read.
+struct in_flight_limits {
+  std::uint32_t messages_max = 20'000; ///< below 65,536, the number of packet ids
+  std::uint64_t bytes_max = 16u * 1024 * 1024;
+  friend bool operator==(const in_flight_limits&, const in_flight_limits&) = default;
+};
+
+struct ingest {
+  std::string name;
+  std::string broker;
+  std::vector<std::string> topics; ///< with {name}, + and #
+  std::uint8_t qos = 1;
+  std::uint16_t shards = 1;
+  std::string format = "json";
+  std::string database;
+  std::string table;
+  std::vector<std::string> key;
+  std::vector<column> columns; ///< in the order of the file
+  std::vector<std::vector<index_column>> indexes;
+  batch_limits batch;
+  in_flight_limits in_flight;
+  milliseconds lag_warning{5'000};
+  friend bool operator==(const ingest&, const ingest&) = default;
+};
+
+/// Presence and control over MQTT, on a connection of its own.
+struct control {
+  std::string broker;
+  std::string status_topic = "penstock/{node}/status"; ///< retained, with a last will
+  std::string control_topic;                           ///< empty: off
+  friend bool operator==(const control&, const control&) = default;
+};
+
+enum class log_format : std::uint8_t { text, json };
+
+struct log {
+  std::string level = "info"; ///< trace, debug, info, warning, error
+  log_format format = log_format::text;
+  friend bool operator==(const log&, const log&) = default;
+};
+
+/// Restart budgets of the supervisors.
+struct supervision {
+  std::uint32_t restarts_max = 10; ///< within `window`, before a supervisor escalates
+  milliseconds window{60'000};
+  friend bool operator==(const supervision&, const supervision&) = default;
+};
+
+struct configuration {
+  std::filesystem::path file; ///< where it came from
+  std::filesystem::path data; ///< absolute
+  config::node node;          ///< the one selected by --node
+  std::map<std::string, broker> brokers;
+  std::map<std::string, database> databases;
+  std::map<std::string, config::ingest> ingest;
+  std::optional<config::control> control;
+  config::log log;
+  config::supervision supervision;
+  friend bool operator==(const configuration&, const configuration&) = default;
+};
+
+} // namespace penstock::config

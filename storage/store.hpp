@@ -1,0 +1,102 @@
+// One connection to a database, behind one interface; a dialect is one file (storage/sqlite.cpp).
+// A store belongs to one thread at a time (a batch-writer's own). Calls block; none waits longer than the busy timeout of its
+// configuration. Errors are values; after connection_lost or database_unavailable throw the store away and open another.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/result.hpp"
+#include "core/types.hpp"
+#include "record/frame.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace penstock::storage {
+
+/// The table that a pipeline writes: name, columns, key and indexes of the configuration.
+struct table {
+  std::string pipeline;
+  std::string name;
+  struct column {
+    std::string name;
+    column_type type = column_type::text;
+    bool optional = false;
+  };
+  std::vector<column> columns;
+  std::vector<std::string> key;
+  std::vector<std::vector<config::index_column>> indexes;
+};
+table table_of(const config::ingest& pipeline);
+
+/// What became of one frame's messages. stored + duplicate + dead_lettered = rows + letters.
+struct frame_outcome {
+  std::uint32_t stored = 0;
+  std::uint32_t duplicate = 0;
+  std::uint32_t dead_lettered = 0;
+};
+
+/// A dead letter as it is stored. Unique on pipeline and sha256(topic, 0x00, payload).
+struct dead_letter {
+  std::string id; ///< the sha256, in hex
+  std::string pipeline;
+  std::string topic;
+  std::string payload;
+  errc code = errc::none;
+  std::string reason;
+  timestamp first_seen;
+  timestamp last_seen;
+  std::uint64_t seen = 0;
+  std::uint64_t attempts = 0; ///< replays
+};
+
+struct dead_letter_filter {
+  std::string pipeline;          ///< empty: all
+  std::optional<std::string> id; ///< a prefix of the id is enough
+  std::size_t limit = 100;       ///< 0: all
+};
+
+/// "sha256(topic, 0x00, payload)" in hex.
+std::string dead_letter_id(std::string_view topic, std::string_view payload);
+
+/// A value of a key column as text: timestamps as microseconds since 1970, integers in decimal, text as it is.
+using key_text = std::vector<std::string>;
+
+class store {
+public:
+  virtual ~store() = default;
+
+  /// Creates the table (primary key = key, with its indexes) and the dead letters where they are missing; checks them where
+  /// they are there. schema_mismatch names every difference.
+  virtual result<void> prepare(const table& table) = 0;
+
+  /// Writes all rows and letters of `frames` in one transaction and commits. A row whose key is there already is a
+  /// duplicate; a row that the database refuses becomes a dead letter in the same transaction (the frame is bisected). On an
+  /// error nothing of the call is stored (or, where the commit's outcome is unknown, writing again is safe).
+  /// After `prepare`, for the table prepared. Outcomes are in the order of the frames.
+  virtual result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) = 0;
+
+  virtual result<std::vector<dead_letter>> dead_letters(const dead_letter_filter& filter) = 0;
+  /// Counts an attempt to replay.
+  virtual result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id) = 0;
+  virtual result<void> dead_letter_delete(const std::string& pipeline, const std::string& id) = 0;
+  virtual result<std::uint64_t> dead_letter_count(const std::string& pipeline) = 0;
+
+  /// Calls `visit` with the key of every row, in any order, until it returns false.
+  virtual result<void> for_each_key(const table& table, const std::function<bool(const key_text&)>& visit) = 0;
+  /// True if a row with this key is there and visible to this connection.
+  virtual result<bool> contains(const table& table, const key_text& key) = 0;
+  virtual result<std::uint64_t> row_count(const table& table) = 0;
+};
+
+enum class access : std::uint8_t { read_write, read_only };
+
+/// Opens a connection. Creates a SQLite file where it is missing (read_write). connection_refused, not_authorised,
+/// database_damaged and so on say what is wrong; nothing of a password is in the message.
+result<std::unique_ptr<store>> open(const config::database& database, access access = access::read_write);
+
+} // namespace penstock::storage
