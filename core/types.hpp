@@ -9,7 +9,7 @@
 namespace penstock {
 
 /// Wall-clock time as Penstock stores it: microseconds since 1970-01-01T00:00:00Z.
-using timestamp = std::chrono::sys_time<std::chrono::microseconds>;
+using wall_time = std::chrono::sys_time<std::chrono::microseconds>;
 
 /// Monotonic time, for durations inside a process.
 using monotonic = std::chrono::steady_clock::time_point;

@@ -34,7 +34,7 @@ private:
 class decoder {
 public:
   virtual ~decoder() = default;
-  virtual void decode(std::string_view topic, std::string_view payload, timestamp arrived, record::frame_builder& into) = 0;
+  virtual void decode(std::string_view topic, std::string_view payload, wall_time arrived, record::frame_builder& into) = 0;
 };
 
 /// The decoder for a pipeline's format. Only for a configuration that was checked.

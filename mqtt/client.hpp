@@ -31,7 +31,7 @@ struct inbound {
 /// The messages of one read, in order of arrival: sequences first, first+1, ... Immutable; owns the bytes.
 struct burst {
   sequence first = 0;
-  timestamp arrived;
+  wall_time arrived;
   std::size_t bytes = 0; ///< of the packets
   std::vector<inbound> messages;
   std::vector<std::shared_ptr<const void>> storage; ///< what the views point into

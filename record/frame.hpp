@@ -74,7 +74,7 @@ struct letter_view {
   std::string_view payload;
   errc code = errc::none;
   std::string_view reason;
-  timestamp arrived;
+  wall_time arrived;
 };
 
 /// What is in a frame. Keeps the frame alive; the views it hands out live as long as it does.
@@ -92,7 +92,7 @@ public:
   const column_view& column(std::size_t index) const { return columns_[index]; }
   std::string_view topic(std::size_t row) const { return topics_[row]; }
   std::string_view payload(std::size_t row) const { return payloads_[row]; }
-  timestamp arrived(std::size_t row) const;
+  wall_time arrived(std::size_t row) const;
   std::size_t letters() const;
   letter_view letter(std::size_t index) const;
 
@@ -118,10 +118,10 @@ public:
   void set_boolean(std::size_t column, bool value);
   void set_string(std::size_t column, std::string_view value); ///< text, json, bytes
 
-  void commit_row(std::string_view topic, std::string_view payload, timestamp arrived);
+  void commit_row(std::string_view topic, std::string_view payload, wall_time arrived);
   /// Forgets what was set since the last commit_row.
   void discard_row();
-  void add_letter(std::string_view topic, std::string_view payload, const error& reason, timestamp arrived);
+  void add_letter(std::string_view topic, std::string_view payload, const error& reason, wall_time arrived);
 
   std::size_t rows() const { return rows_; }
   std::size_t messages() const; ///< rows and letters
@@ -149,7 +149,7 @@ private:
     std::string payload;
     errc code;
     std::string reason;
-    timestamp arrived;
+    wall_time arrived;
   };
   std::vector<column> columns_;
   strings topics_;

@@ -48,8 +48,8 @@ struct dead_letter {
   std::string payload;
   errc code = errc::none;
   std::string reason;
-  timestamp first_seen;
-  timestamp last_seen;
+  wall_time first_seen;
+  wall_time last_seen;
   std::uint64_t seen = 0;
   std::uint64_t attempts = 0; ///< replays
 };
