@@ -28,13 +28,17 @@ function(penstock_folder name)
   target_link_libraries(penstock_${name} ${scope} penstock_options ${arg_DEPENDS} ${arg_LIBRARIES})
 endfunction()
 
+# Debian's CapnProtoConfig names both tools in a place where they are not.
+find_program(CAPNP capnp REQUIRED)
+find_program(CAPNPC_CXX capnpc-c++ REQUIRED)
+
 # penstock_schema(FOLDER FILE): compiles a Cap'n Proto schema; it is included as "FOLDER/FILE.h".
 function(penstock_schema folder file)
   set(output ${PROJECT_BINARY_DIR}/generated/${folder}/${file})
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/generated/${folder})
   add_custom_command(
     OUTPUT ${output}.c++ ${output}.h
-    COMMAND CapnProto::capnp_tool compile -o$<TARGET_FILE:CapnProto::capnpc_cpp>:${PROJECT_BINARY_DIR}/generated
+    COMMAND ${CAPNP} compile -o${CAPNPC_CXX}:${PROJECT_BINARY_DIR}/generated
             --src-prefix=${PROJECT_SOURCE_DIR} -I/usr/include ${PROJECT_SOURCE_DIR}/${folder}/${file}
     DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/${file} VERBATIM)
   target_sources(penstock_${folder} PRIVATE ${output}.c++ ${output}.h)
