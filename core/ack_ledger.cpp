@@ -1,0 +1,46 @@
+#include "core/ack_ledger.hpp"
+
+#include "core/assert.hpp"
+
+namespace penstock {
+
+void ack_ledger::receive(sequence last, monotonic arrived) {
+  assert_that(last > received_, "sequences rise");
+  received_ = last;
+  arrivals_.push_back({last, arrived});
+}
+
+std::uint64_t ack_ledger::open_chunk(sequence last, std::uint32_t parts) {
+  assert_that(last > chunked_ && last <= received_, "a chunk takes what was received and is in no chunk yet");
+  assert_that(parts > 0, "a chunk has parts");
+  chunked_ = last;
+  chunks_.push_back({last, parts});
+  return first_chunk_ + chunks_.size() - 1;
+}
+
+std::optional<sequence> ack_ledger::commit_part(std::uint64_t number) {
+  if (number < first_chunk_ || number >= first_chunk_ + chunks_.size())
+    return std::nullopt;
+  auto& committed = chunks_[number - first_chunk_];
+  if (committed.parts > 0)
+    --committed.parts;
+  const auto before = released_;
+  while (!chunks_.empty() && chunks_.front().parts == 0) {
+    released_ = chunks_.front().last;
+    chunks_.pop_front();
+    ++first_chunk_;
+  }
+  while (!arrivals_.empty() && arrivals_.front().last <= released_)
+    arrivals_.pop_front();
+  if (released_ == before)
+    return std::nullopt;
+  return released_;
+}
+
+std::optional<monotonic> ack_ledger::oldest() const {
+  if (arrivals_.empty())
+    return std::nullopt;
+  return arrivals_.front().at;
+}
+
+} // namespace penstock
