@@ -1,16 +1,21 @@
-// What the node knows of itself, for people: actors write here, and /metrics, /status, `penstock status` and the control topic read it.
-// Lives as long as the process, so that a restarted actor goes on counting, and a stalled one can still be looked at.
-// Thread-safe.
+// What the node knows of itself, for people: actors write here, and /metrics, /status, `penstock status` and the
+// control topic read it. Lives as long as the process, so that a restarted actor goes on counting, and a stalled one
+// can still be looked at. Thread-safe. Writers hold a shard_board or pipeline_board and look nothing up; calls are
+// meant per burst and per commit, not per message.
 #pragma once
 
+#include "core/histogram.hpp"
+#include "core/rate_meter.hpp"
 #include "core/types.hpp"
 
-#include <array>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace penstock::telemetry {
@@ -32,7 +37,201 @@ struct account {
   std::uint64_t dead_lettered = 0;
   std::map<std::string, std::uint64_t> rejected; ///< by reason
   std::uint64_t in_flight = 0;                   ///< measured, never computed as the difference
+
+  std::uint64_t rejected_total() const;
   bool balanced() const;
+  account& operator+=(const account& other);
+  friend bool operator==(const account&, const account&) = default;
+};
+
+struct connection_status {
+  bool connected = false;
+  bool session_present = false;
+  std::uint8_t protocol = 0;       ///< 4: MQTT 3.1.1, 5: MQTT 5, 0: never connected
+  std::string reason = "starting"; ///< why it is not connected; empty while it is
+  std::uint64_t connects = 0;      ///< in this process, over all incarnations of the ingestor
+  std::uint64_t sessions_lost = 0; ///< connects where the broker had forgotten the session
+};
+
+enum class writer_state : std::uint8_t {
+  running,
+  waiting, ///< cannot write now and tries again by itself (database locked, full, away)
+  stopped, ///< a person must change something
+};
+std::string_view name_of(writer_state state) noexcept; ///< "running", ...
+
+struct writer_status {
+  writer_state state = writer_state::waiting;
+  std::string reason = "starting"; ///< empty while it runs
+  std::uint64_t queue_frames = 0;
+  std::uint64_t queue_records = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t commit_records = 0; ///< in all commits: rows, duplicates and letters
+  std::string last_error;           ///< stays after it has passed
+  std::optional<wall_time> last_error_at;
+};
+
+// What a reader gets: plain values.
+// -------------------------------------------------------------------------------------
+
+struct shard_status {
+  std::uint32_t shard = 0;
+  telemetry::account account;
+  connection_status connection;
+  bool paused = false;
+  std::uint64_t credit = 0; ///< records that the writer is ready to take and that are not yet sent
+  std::uint64_t unacknowledged_bytes = 0;
+  std::chrono::milliseconds lag{0}; ///< age of the oldest unacknowledged message; 0: none
+  double received_rate = 0;         ///< a second, over the last ten
+  double committed_rate = 0;        ///< rows, duplicates and letters
+};
+
+struct pipeline_status {
+  std::string name;
+  telemetry::account account; ///< the sum over the shards, as are rates, credit and bytes
+  std::uint64_t credit = 0;
+  std::uint64_t unacknowledged_bytes = 0;
+  std::chrono::milliseconds lag{0}; ///< the longest of the shards
+  double received_rate = 0;
+  double committed_rate = 0;
+  writer_status writer;
+  histogram latency;                ///< arrival to commit, in microseconds, since the process started
+  std::vector<shard_status> shards; ///< by number
+};
+
+struct actor_status {
+  std::string name;
+  std::string kind;
+  bool alive = false;
+  std::uint64_t restarts = 0;
+  std::string last_failure; ///< why it last ended; stays after the restart; empty: it never failed
+};
+
+struct broker_status {
+  std::string name;
+  std::int64_t pid = 0; ///< 0: not running
+  std::uint16_t port = 0;
+};
+
+struct node_status {
+  std::string name;
+  std::string version;
+  wall_time started;
+};
+
+struct process_status {
+  std::int64_t pid = 0;
+  double cpu_seconds = 0;
+  std::uint64_t resident_bytes = 0;
+};
+
+struct snapshot {
+  wall_time taken;
+  node_status node;
+  process_status process;
+  std::vector<pipeline_status> pipelines; ///< by name, as are the others
+  std::vector<actor_status> actors;
+  std::vector<broker_status> brokers; ///< the embedded ones
+};
+
+/// Ready: every shard of every pipeline is connected and every writer runs.
+struct readiness {
+  bool ready = true;
+  std::vector<std::string> reasons; ///< what is not, one line each
+};
+readiness ready(const snapshot& snapshot);
+
+/// One JSON object; docs/operation.md lists its keys, which are stable.
+std::string to_json(const snapshot& snapshot, int indent = -1);
+
+// What writers hold.
+// ----------------------------------------------------------------------------------------------------
+
+/// Written by the ingestor of one shard.
+class shard_board {
+public:
+  explicit shard_board(std::uint32_t shard);
+
+  /// An ingestor starts, or starts again. What its former incarnation had in flight becomes rejected{reason}: the
+  /// broker will deliver it again, and it will be received anew. The connection counts as down, credit and lag as none.
+  void begin(std::string_view reason = "redelivery");
+  void apply(const account_delta& delta, monotonic now = std::chrono::steady_clock::now());
+  /// A CONNACK; `session_lost`: the broker had forgotten a session that we had.
+  void connected(bool session_present, bool session_lost, std::uint8_t protocol);
+  void disconnected(std::string_view reason);
+  void paused(bool paused);
+  void credit(std::uint64_t records);
+  /// What is delivered and not yet acknowledged: its size, and when the oldest of it arrived; nothing: 0 and nullopt.
+  void unacknowledged(std::uint64_t bytes, std::optional<wall_time> oldest);
+
+  shard_status status(wall_time now, monotonic now_monotonic) const;
+
+private:
+  mutable std::mutex mutex_;
+  shard_status status_;
+  std::optional<wall_time> oldest_;
+  rate_meter received_;
+  rate_meter committed_;
+};
+
+/// Written by the batch-writer of one pipeline (latencies also by its ingestors).
+class pipeline_board {
+public:
+  explicit pipeline_board(std::string name);
+
+  void running();
+  void waiting(std::string_view reason);
+  void stopped(std::string_view reason);
+  void queue(std::uint64_t frames, std::uint64_t records);
+  /// A commit of `records` rows, duplicates and letters.
+  void commit(std::uint64_t records);
+  void failed(std::string_view error, wall_time now);
+  /// `count` messages were committed that long after they arrived (all messages of a burst arrive at one time).
+  void latency(std::chrono::microseconds arrival_to_commit, std::uint64_t count);
+
+  /// Without shards.
+  pipeline_status status() const;
+
+private:
+  mutable std::mutex mutex_;
+  pipeline_status status_;
+};
+
+class board {
+public:
+  explicit board(node_status node = {});
+  ~board();
+  board(const board&) = delete;
+  board& operator=(const board&) = delete;
+
+  /// Made on the first call, and from then on shown and asked for by `ready`: declare all of a node's shards before its
+  /// actors start. Never removed.
+  std::shared_ptr<pipeline_board> pipeline(const std::string& name);
+  std::shared_ptr<shard_board> shard(const std::string& pipeline, std::uint32_t shard);
+
+  /// An actor runs. The second `up` of a name and every later one is a restart.
+  void actor_up(const std::string& name, std::string_view kind);
+  /// It ended; `reason` is empty where it was meant to.
+  void actor_down(const std::string& name, std::string_view reason);
+
+  /// An embedded broker runs (pid) or not (0).
+  void broker(const std::string& name, std::int64_t pid, std::uint16_t port);
+
+  telemetry::snapshot snapshot() const; ///< now
+  telemetry::snapshot snapshot(wall_time now, monotonic now_monotonic) const;
+
+private:
+  struct entry {
+    std::shared_ptr<pipeline_board> pipeline;
+    std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
+  };
+  entry& entry_of(const std::string& pipeline);
+
+  const node_status node_;
+  mutable std::mutex mutex_;
+  std::map<std::string, entry> pipelines_;
+  std::map<std::string, actor_status> actors_;
+  std::map<std::string, broker_status> brokers_;
 };
 
 } // namespace penstock::telemetry
