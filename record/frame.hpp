@@ -5,11 +5,12 @@
 #include "core/error.hpp"
 #include "core/result.hpp"
 #include "core/types.hpp"
-#include "record/frame.capnp.h"
 
-#include <capnp/serialize.h>
+#include <capnp/common.h>
+#include <kj/array.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,9 +29,7 @@ public:
   explicit frame(kj::Array<capnp::word> words)
     : words_(std::make_shared<const kj::Array<capnp::word>>(std::move(words))) {}
 
-  kj::ArrayPtr<const capnp::word> words() const {
-    return words_ ? words_->asPtr() : kj::ArrayPtr<const capnp::word>{};
-  }
+  kj::ArrayPtr<const capnp::word> words() const { return words_ ? words_->asPtr() : kj::ArrayPtr<const capnp::word>{}; }
   std::size_t bytes() const { return words().size() * sizeof(capnp::word); }
   explicit operator bool() const { return words_ != nullptr; }
 
@@ -42,30 +41,35 @@ private:
 class strings_view {
 public:
   strings_view() = default;
-  strings_view(capnp::Data::Reader bytes, capnp::List<std::uint32_t>::Reader ends) : bytes_(bytes), ends_(ends) {}
+  /// `ends[i]` is where value i ends in `bytes`; it begins where i-1 ends.
+  strings_view(const char* bytes, std::span<const std::uint32_t> ends) : bytes_(bytes), ends_(ends) {}
   std::size_t size() const { return ends_.size(); }
-  std::string_view operator[](std::size_t row) const;
+  std::string_view operator[](std::size_t row) const {
+    const std::uint32_t begin = row == 0 ? 0 : ends_[row - 1];
+    return {bytes_ + begin, ends_[row] - begin};
+  }
 
 private:
-  capnp::Data::Reader bytes_;
-  capnp::List<std::uint32_t>::Reader ends_;
+  const char* bytes_ = nullptr;
+  std::span<const std::uint32_t> ends_;
 };
 
-/// One column of a frame.
+/// One column of a frame. The accessor must be the one of the column's type; a NULL reads as 0, false or "".
 class column_view {
 public:
-  explicit column_view(schema::Column::Reader column);
-  bool null(std::size_t row) const;
-  std::int64_t integer(std::size_t row) const { return integers_[static_cast<unsigned>(row)]; } ///< integer, timestamp
-  double real(std::size_t row) const { return reals_[static_cast<unsigned>(row)]; }
+  bool null(std::size_t row) const { return nulls_ != nullptr && ((nulls_[row / 8] >> (row % 8)) & 1) != 0; }
+  bool any_null() const { return nulls_ != nullptr; }                    ///< false: no row is NULL
+  std::int64_t integer(std::size_t row) const { return integers_[row]; } ///< integer, timestamp
+  double real(std::size_t row) const { return reals_[row]; }
   bool boolean(std::size_t row) const { return booleans_[row] != 0; }
   std::string_view string(std::size_t row) const { return strings_[row]; } ///< text, json, bytes
 
 private:
-  capnp::Data::Reader nulls_;
-  capnp::List<std::int64_t>::Reader integers_;
-  capnp::List<double>::Reader reals_;
-  capnp::Data::Reader booleans_;
+  friend class frame_opener;
+  const std::uint8_t* nulls_ = nullptr;
+  const std::int64_t* integers_ = nullptr;
+  const double* reals_ = nullptr;
+  const std::uint8_t* booleans_ = nullptr;
   strings_view strings_;
 };
 
@@ -78,36 +82,45 @@ struct letter_view {
 };
 
 /// What is in a frame. Keeps the frame alive; the views it hands out live as long as it does.
-/// A frame from another node is checked once, in `open`; afterwards access is unchecked by row < rows().
+/// A frame from another node is checked once, in `open`; afterwards access is unchecked: row < rows(), index <
+/// letters().
 class frame_view {
 public:
   /// Fails with payload_malformed where the buffer is not a frame with these column types.
   static result<std::unique_ptr<frame_view>> open(frame source, std::span<const column_type> types);
 
-  std::string_view pipeline() const;
-  std::uint32_t shard() const;
-  std::uint64_t epoch() const;
-  std::uint64_t chunk() const;
-  std::size_t rows() const;
+  std::string_view pipeline() const { return pipeline_; }
+  std::uint32_t shard() const { return shard_; }
+  std::uint64_t epoch() const { return epoch_; }
+  std::uint64_t chunk() const { return chunk_; }
+  std::size_t rows() const { return rows_; }
+  std::size_t columns() const { return columns_.size(); }
   const column_view& column(std::size_t index) const { return columns_[index]; }
   std::string_view topic(std::size_t row) const { return topics_[row]; }
   std::string_view payload(std::size_t row) const { return payloads_[row]; }
-  wall_time arrived(std::size_t row) const;
-  std::size_t letters() const;
-  letter_view letter(std::size_t index) const;
+  wall_time arrived(std::size_t row) const { return wall_time{std::chrono::microseconds{arrived_[row]}}; }
+  std::size_t letters() const { return letters_.size(); }
+  const letter_view& letter(std::size_t index) const { return letters_[index]; }
 
 private:
-  frame_view(frame source, capnp::ReaderOptions options);
+  friend class frame_opener;
+  frame_view() = default;
   frame source_;
-  capnp::FlatArrayMessageReader reader_;
-  schema::Frame::Reader root_;
+  std::string_view pipeline_;
+  std::uint32_t shard_ = 0;
+  std::uint64_t epoch_ = 0;
+  std::uint64_t chunk_ = 0;
+  std::size_t rows_ = 0;
   std::vector<column_view> columns_;
   strings_view topics_;
   strings_view payloads_;
+  const std::int64_t* arrived_ = nullptr;
+  std::vector<letter_view> letters_;
 };
 
-/// Collects records by column, then seals them into a frame. One row at a time: set every column once, in any order, then
-/// `commit_row`; or `discard_row` and add a letter. Reused for the next frame after `seal`.
+/// Collects records by column, then seals them into a frame. One row at a time: set every column once, in any order,
+/// then `commit_row`; or `discard_row` and add a letter. Reused for the next frame after `seal`. A column set twice or
+/// not at all, or by the setter of another type, is a bug and throws assertion_failed.
 class frame_builder {
 public:
   explicit frame_builder(std::vector<column_type> types);
@@ -121,28 +134,34 @@ public:
   void commit_row(std::string_view topic, std::string_view payload, wall_time arrived);
   /// Forgets what was set since the last commit_row.
   void discard_row();
+  /// No row may be open. `reason.code` is a dead-letter code.
   void add_letter(std::string_view topic, std::string_view payload, const error& reason, wall_time arrived);
 
-  std::size_t rows() const { return rows_; }
-  std::size_t messages() const; ///< rows and letters
-  std::size_t bytes() const;    ///< about what a frame sealed now would take
+  std::size_t rows() const { return arrived_.size(); }
+  std::size_t letters() const { return letters_.size(); }
+  std::size_t messages() const { return rows() + letters(); } ///< rows and letters
+  std::size_t bytes() const; ///< what a frame sealed now would take, but for its pipeline
 
-  /// The frame; the builder is empty again afterwards.
+  /// The frame; the builder is empty again afterwards. What was collected must fit frame::bytes_max.
   frame seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk);
 
 private:
+  friend class frame_sealer;
   struct strings {
     std::string bytes;
     std::vector<std::uint32_t> ends;
+    void append(std::string_view value);
+    void truncate(std::size_t rows);
+    void clear();
   };
   struct column {
     column_type type;
-    std::vector<bool> nulls; // of the rows so far, and of the open one
-    bool any_null = false;
+    std::vector<std::uint8_t> nulls; // bits, only as far as the last NULL
     std::vector<std::int64_t> integers;
     std::vector<double> reals;
     std::vector<std::uint8_t> booleans;
     strings values;
+    std::size_t size() const;
   };
   struct letter {
     std::string topic;
@@ -151,12 +170,13 @@ private:
     std::string reason;
     wall_time arrived;
   };
+  void clear();
+
   std::vector<column> columns_;
   strings topics_;
   strings payloads_;
   std::vector<std::int64_t> arrived_;
   std::vector<letter> letters_;
-  std::size_t rows_ = 0;
 };
 
 } // namespace penstock::record
