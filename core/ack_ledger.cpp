@@ -4,10 +4,11 @@
 
 namespace penstock {
 
-void ack_ledger::receive(sequence last, monotonic arrived) {
+void ack_ledger::receive(sequence last, std::uint64_t bytes, wall_time arrived) {
   assert_that(last > received_, "sequences rise");
   received_ = last;
-  arrivals_.push_back({last, arrived});
+  bytes_ += bytes;
+  arrivals_.push_back({last, bytes, arrived});
 }
 
 std::uint64_t ack_ledger::open_chunk(sequence last, std::uint32_t parts) {
@@ -30,14 +31,16 @@ std::optional<sequence> ack_ledger::commit_part(std::uint64_t number) {
     chunks_.pop_front();
     ++first_chunk_;
   }
-  while (!arrivals_.empty() && arrivals_.front().last <= released_)
+  while (!arrivals_.empty() && arrivals_.front().last <= released_) {
+    bytes_ -= arrivals_.front().bytes;
     arrivals_.pop_front();
+  }
   if (released_ == before)
     return std::nullopt;
   return released_;
 }
 
-std::optional<monotonic> ack_ledger::oldest() const {
+std::optional<wall_time> ack_ledger::oldest() const {
   if (arrivals_.empty())
     return std::nullopt;
   return arrivals_.front().at;

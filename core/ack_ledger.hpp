@@ -14,8 +14,8 @@ namespace penstock {
 /// frame or more (its parts); when all parts are committed, and all earlier chunks too, its messages are released.
 class ack_ledger {
 public:
-  /// Messages up to `last` have arrived, from where the last call ended.
-  void receive(sequence last, monotonic arrived);
+  /// Messages up to `last`, of `bytes` in all, have arrived, from where the last call ended.
+  void receive(sequence last, std::uint64_t bytes, wall_time arrived);
 
   /// The next chunk: everything not yet in a chunk up to `last`, which must have been received; `parts` > 0.
   /// Returns the chunk's number, rising by one from 1.
@@ -30,8 +30,10 @@ public:
   sequence released() const { return released_; } ///< the last one that may be acknowledged
   std::uint64_t in_flight() const { return received_ - released_; }
 
+  /// Of all arrivals that are not wholly released.
+  std::uint64_t bytes() const { return bytes_; }
   /// When the oldest message in flight arrived.
-  std::optional<monotonic> oldest() const;
+  std::optional<wall_time> oldest() const;
 
 private:
   struct chunk {
@@ -40,11 +42,13 @@ private:
   };
   struct arrival {
     sequence last;
-    monotonic at;
+    std::uint64_t bytes;
+    wall_time at;
   };
   std::deque<chunk> chunks_; ///< front: number first_chunk_
   std::uint64_t first_chunk_ = 1;
   std::deque<arrival> arrivals_;
+  std::uint64_t bytes_ = 0;
   sequence received_ = 0;
   sequence chunked_ = 0;
   sequence released_ = 0;

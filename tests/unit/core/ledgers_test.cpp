@@ -14,12 +14,13 @@ namespace penstock {
 using namespace std::chrono_literals;
 
 namespace {
-const monotonic start{};
+const wall_time start{};
+const monotonic begin{};
 }
 
 TEST(ack_ledger, releases_nothing_before_the_first_commit) {
   ack_ledger ledger;
-  ledger.receive(10, start);
+  ledger.receive(10, 100, start);
   EXPECT_EQ(ledger.open_chunk(10), 1u);
   EXPECT_EQ(ledger.in_flight(), 10u);
   EXPECT_EQ(ledger.released(), 0u);
@@ -27,8 +28,8 @@ TEST(ack_ledger, releases_nothing_before_the_first_commit) {
 
 TEST(ack_ledger, holds_back_a_later_commit_until_the_earlier_one) {
   ack_ledger ledger;
-  ledger.receive(10, start);
-  ledger.receive(30, start + 1s);
+  ledger.receive(10, 100, start);
+  ledger.receive(30, 100, start + 1s);
   const auto first = ledger.open_chunk(10);
   const auto second = ledger.open_chunk(30);
   EXPECT_EQ(ledger.commit_part(second), std::nullopt);
@@ -39,7 +40,7 @@ TEST(ack_ledger, holds_back_a_later_commit_until_the_earlier_one) {
 
 TEST(ack_ledger, waits_for_every_part_of_a_chunk) {
   ack_ledger ledger;
-  ledger.receive(5, start);
+  ledger.receive(5, 100, start);
   const auto chunk = ledger.open_chunk(5, 2);
   EXPECT_EQ(ledger.commit_part(chunk), std::nullopt);
   EXPECT_EQ(ledger.commit_part(chunk), 5u);
@@ -47,7 +48,7 @@ TEST(ack_ledger, waits_for_every_part_of_a_chunk) {
 
 TEST(ack_ledger, ignores_a_repeated_commit) {
   ack_ledger ledger;
-  ledger.receive(5, start);
+  ledger.receive(5, 100, start);
   const auto chunk = ledger.open_chunk(3);
   EXPECT_EQ(ledger.commit_part(chunk), 3u);
   EXPECT_EQ(ledger.commit_part(chunk), std::nullopt);
@@ -58,21 +59,23 @@ TEST(ack_ledger, ignores_a_repeated_commit) {
 TEST(ack_ledger, knows_when_the_oldest_in_flight_arrived) {
   ack_ledger ledger;
   EXPECT_EQ(ledger.oldest(), std::nullopt);
-  ledger.receive(5, start);
-  ledger.receive(9, start + 1s);
+  ledger.receive(5, 100, start);
+  ledger.receive(9, 100, start + 1s);
   const auto half = ledger.open_chunk(4);
   const auto rest = ledger.open_chunk(9);
   ledger.commit_part(half);
+  EXPECT_EQ(ledger.bytes(), 200u);
   EXPECT_EQ(ledger.oldest(), start); // message 5 is still open
   ledger.commit_part(rest);
+  EXPECT_EQ(ledger.bytes(), 0u);
   EXPECT_EQ(ledger.oldest(), std::nullopt);
 }
 
 TEST(ack_ledger, refuses_a_chunk_of_what_never_arrived) {
   ack_ledger ledger;
-  ledger.receive(5, start);
+  ledger.receive(5, 100, start);
   EXPECT_THROW(ledger.open_chunk(6), assertion_failed);
-  EXPECT_THROW(ledger.receive(5, start), assertion_failed);
+  EXPECT_THROW(ledger.receive(5, 100, start), assertion_failed);
 }
 
 TEST(ack_ledger, releases_a_prefix_in_order_whatever_the_order_of_commits) {
@@ -83,7 +86,7 @@ TEST(ack_ledger, releases_a_prefix_in_order_whatever_the_order_of_commits) {
     sequence last = 0;
     for (int i = 0; i < 20; ++i) {
       last += 1 + random() % 9;
-      ledger.receive(last, start);
+      ledger.receive(last, 100, start);
       chunks.emplace_back(ledger.open_chunk(last), last);
     }
     auto order = chunks;
@@ -130,11 +133,11 @@ TEST(backoff, is_deterministic_for_a_seed_and_differs_between_seeds) {
 
 TEST(restart_budget, is_overspent_only_within_the_window) {
   restart_budget budget{2, 10s};
-  EXPECT_TRUE(budget.spend(start));
-  EXPECT_TRUE(budget.spend(start + 1s));
-  EXPECT_FALSE(budget.spend(start + 2s));
-  EXPECT_TRUE(budget.spend(start + 10s)); // the first one has left the window
-  EXPECT_FALSE(budget.spend(start + 10s + 500ms));
+  EXPECT_TRUE(budget.spend(begin));
+  EXPECT_TRUE(budget.spend(begin + 1s));
+  EXPECT_FALSE(budget.spend(begin + 2s));
+  EXPECT_TRUE(budget.spend(begin + 10s)); // the first one has left the window
+  EXPECT_FALSE(budget.spend(begin + 10s + 500ms));
 }
 
 } // namespace penstock

@@ -1,0 +1,197 @@
+#include "actors/batch_writer.hpp"
+
+#include "core/assert.hpp"
+#include "telemetry/log.hpp"
+
+#include <caf/exit_reason.hpp>
+
+#include <algorithm>
+
+namespace penstock::actors {
+
+using namespace messages;
+
+namespace {
+
+constexpr const char* component = "batch-writer";
+
+wall_time wall_now() { return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now()); }
+
+/// After these the connection is of no use any more.
+bool ends_connection(errc code) {
+  return code == errc::connection_lost || code == errc::connection_refused || code == errc::database_unavailable ||
+         code == errc::timed_out || disposition_of(code) == disposition::fatal;
+}
+
+} // namespace
+
+std::string batch_writer_config::validate() const {
+  if (name.empty() || !open || !board)
+    return "a batch-writer needs a name, a database and a board";
+  if (records_max == 0 || demand_max == 0)
+    return name + ": records_max and demand_max must be positive";
+  if (retry_min.count() <= 0 || retry_max < retry_min)
+    return name + ": 0 < retry_min <= retry_max";
+  return {};
+}
+
+/// Opens the database and prepares the table; then those that wait are welcomed.
+void batch_writer_state::open() {
+  auto opened = config.open();
+  if (!opened)
+    return retry_later(opened.error());
+  store = std::move(*opened);
+  if (auto prepared = store->prepare(config.table); !prepared)
+    return retry_later(prepared.error());
+  auto id = store->installation_id();
+  if (!id)
+    return retry_later(id.error());
+  const bool first = installation.empty();
+  installation = std::move(*id);
+  config.board->running();
+  waits->reset();
+  log::info(component, config.name, "table {} is open{}", config.table.name, first ? "" : " again");
+  for (const auto& ingestor : ingestors)
+    if (first)
+      welcome(ingestor);
+  schedule_commit();
+}
+
+void batch_writer_state::welcome(const ingestor_actor& ingestor) {
+  send_urgent(self, ingestor, attached{installation, config.demand_max});
+}
+
+void batch_writer_state::on_attach(const ingestor_actor& ingestor) {
+  self->monitor(ingestor);
+  ingestors.push_back(ingestor);
+  if (!installation.empty())
+    welcome(ingestor);
+}
+
+void batch_writer_state::on_write(const record::frame& frame, const ingestor_actor& from) {
+  auto view = record::frame_view::open(frame, types);
+  assert_that(static_cast<bool>(view), "an ingestor of the same pipeline sends frames of its columns");
+  const auto messages = static_cast<std::uint32_t>((*view)->rows() + (*view)->letters());
+  queued_messages += messages;
+  queue.push_back({std::move(*view), from, messages});
+  schedule_commit();
+}
+
+/// The commit message goes to the end of the mailbox: when its turn comes, every frame that was there before is in the queue.
+void batch_writer_state::schedule_commit() {
+  if (committing || retrying || queue.empty() || !store)
+    return;
+  committing = true;
+  self->send(self, commit_atom_v);
+}
+
+void batch_writer_state::on_commit() {
+  committing = false;
+  if (retrying || queue.empty() || !store)
+    return;
+  std::vector<const record::frame_view*> batch;
+  std::uint64_t messages = 0;
+  for (const auto& queued : queue) {
+    if (!batch.empty() && messages + queued.messages > config.records_max)
+      break;
+    batch.push_back(queued.frame.get());
+    messages += queued.messages;
+  }
+  config.board->queue(queue.size(), queued_messages);
+  auto outcomes = store->write(batch);
+  if (!outcomes)
+    return retry_later(outcomes.error());
+  if (failures > 0) {
+    log::info(component, config.name, "the database takes records again");
+    failures = 0;
+    waits->reset();
+    config.board->running();
+  }
+  config.board->commit(messages);
+  reply(*outcomes);
+  config.board->queue(queue.size(), queued_messages);
+  schedule_commit();
+  quit_when_done();
+}
+
+/// Answers for the frames at the front of the queue, and demands as many records again.
+void batch_writer_state::reply(const std::vector<storage::frame_outcome>& outcomes) {
+  assert_that(outcomes.size() <= queue.size(), "an outcome a frame");
+  std::vector<std::pair<ingestor_actor, std::uint32_t>> freed;
+  for (const auto& outcome : outcomes) {
+    const auto done = std::move(queue.front());
+    queue.pop_front();
+    queued_messages -= done.messages;
+    send_urgent(self, done.from,
+                committed{done.frame->chunk(), outcome.stored, outcome.duplicate, outcome.dead_lettered});
+    if (freed.empty() || freed.back().first != done.from)
+      freed.emplace_back(done.from, 0);
+    freed.back().second += done.messages;
+  }
+  for (const auto& [ingestor, records] : freed)
+    send_urgent(self, ingestor, messages::demand{records});
+}
+
+void batch_writer_state::retry_later(const error& reason) {
+  const bool fatal = disposition_of(reason.code) == disposition::fatal;
+  if (ends_connection(reason.code))
+    store.reset();
+  if (failures++ == 0)
+    log::write(fatal ? log::level::error : log::level::warning, component, config.name,
+               reason.to_string() + (fatal ? "; nothing is written until this is mended" : "; trying again"));
+  if (fatal)
+    config.board->stopped(reason.to_string());
+  else
+    config.board->waiting(reason.to_string());
+  config.board->failed(reason.to_string(), wall_now());
+  retrying = true;
+  self->delayed_send(self, fatal ? config.retry_max : waits->next(), retry_atom_v);
+}
+
+void batch_writer_state::on_down(const caf::actor_addr& ended) {
+  std::erase_if(ingestors, [&](const ingestor_actor& each) { return each.address() == ended; });
+  quit_when_done();
+}
+
+/// Asked to stop, it stays until its ingestors have had everything committed and are gone.
+void batch_writer_state::quit_when_done() {
+  if (stopping && ingestors.empty() && queue.empty())
+    self->quit(caf::exit_reason::user_shutdown);
+}
+
+batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_pointer<batch_writer_state> self,
+                                               batch_writer_config config) {
+  set_quiet_handlers(self);
+  const auto wrong = config.validate();
+  assert_that(wrong.empty(), wrong.c_str());
+  auto& state = self->state;
+  state.self = self;
+  state.config = std::move(config);
+  state.waits = std::make_unique<backoff>(state.config.retry_min, state.config.retry_max, self->id());
+  for (const auto& column : state.config.table.columns)
+    state.types.push_back(column.type);
+  self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (!exit.reason)
+      return;
+    self->state.stopping = true;
+    self->state.quit_when_done();
+  });
+  state.retrying = true;
+  self->send(self, retry_atom_v);
+  return {
+    [self](attach_atom, const ingestor_actor& ingestor) { self->state.on_attach(ingestor); },
+    [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },
+    [self](commit_atom) { self->state.on_commit(); },
+    [self](retry_atom) {
+      auto& now = self->state;
+      now.retrying = false;
+      if (now.store)
+        now.on_commit();
+      else
+        now.open();
+    },
+  };
+}
+
+} // namespace penstock::actors

@@ -1,0 +1,76 @@
+// The batch-writer of one pipeline: owns one connection to the database, and commits what is there as soon as it is free: the
+// commit is the batching timer. Spawned detached, since the database blocks.
+//
+// Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand is
+// granted again only by a commit, so it stays shut while the database is away.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/backoff.hpp"
+#include "messages/messages.hpp"
+#include "storage/store.hpp"
+#include "telemetry/board.hpp"
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace penstock::actors {
+
+struct batch_writer_config {
+  std::string name; ///< "telemetry/batch-writer"
+  storage::table table;
+  std::uint32_t records_max = 5'000; ///< in one transaction
+  std::uint32_t demand_max = 10'000; ///< records that one ingestor may have sent and not seen committed
+  std::function<result<std::unique_ptr<storage::store>>()> open;
+  std::shared_ptr<telemetry::pipeline_board> board;
+  std::chrono::milliseconds retry_min{50};
+  std::chrono::milliseconds retry_max{5'000};
+
+  /// Empty, or what is wrong.
+  std::string validate() const;
+};
+
+struct batch_writer_state {
+  static inline const char* name = "batch-writer";
+
+  messages::batch_writer_actor::stateful_pointer<batch_writer_state> self = nullptr;
+  batch_writer_config config;
+  std::unique_ptr<storage::store> store; ///< null: not open
+  std::string installation;
+  std::vector<column_type> types;
+
+  struct queued_frame {
+    std::unique_ptr<record::frame_view> frame;
+    messages::ingestor_actor from;
+    std::uint32_t messages = 0;
+  };
+  std::deque<queued_frame> queue;
+  std::uint64_t queued_messages = 0;
+  std::vector<messages::ingestor_actor> ingestors; ///< attached and alive
+
+  bool committing = false; ///< a commit message is under way
+  std::unique_ptr<backoff> waits;
+  std::uint64_t failures = 0; ///< since the last success
+  bool retrying = false;      ///< a retry message is under way; nothing else touches the database
+  bool stopping = false;
+
+  void open();
+  void on_attach(const messages::ingestor_actor& ingestor);
+  void on_write(const record::frame& frame, const messages::ingestor_actor& from);
+  void on_commit();
+  void on_down(const caf::actor_addr& ended);
+  void reply(const std::vector<storage::frame_outcome>& outcomes);
+  void retry_later(const error& reason);
+  void schedule_commit();
+  void welcome(const messages::ingestor_actor& ingestor);
+  void quit_when_done();
+};
+
+messages::batch_writer_actor::behavior_type
+batch_writer(messages::batch_writer_actor::stateful_pointer<batch_writer_state> self, batch_writer_config config);
+
+} // namespace penstock::actors

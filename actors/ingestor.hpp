@@ -1,0 +1,89 @@
+// The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writer's demand goes;
+// releases acknowledgements in order of arrival when commits come back.
+//
+// Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and `sent`
+// together never hold more than that. Nothing is sent without demand.
+#pragma once
+
+#include "actors/session.hpp"
+#include "config/config.hpp"
+#include "core/ack_ledger.hpp"
+#include "core/demand_ledger.hpp"
+#include "decode/decoder.hpp"
+#include "messages/messages.hpp"
+#include "mqtt/client.hpp"
+#include "telemetry/board.hpp"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace penstock::actors {
+
+struct ingestor_config {
+  std::string name; ///< "telemetry/ingestor/0"
+  config::ingest pipeline;
+  std::uint32_t shard = 0;
+  session_factory open_session;
+  std::shared_ptr<telemetry::shard_board> board;
+  std::shared_ptr<telemetry::pipeline_board> pipeline_board;
+
+  /// Empty, or what is wrong.
+  std::string validate() const;
+};
+
+struct ingestor_state {
+  static inline const char* name = "ingestor";
+
+  messages::ingestor_actor::stateful_pointer<ingestor_state> self = nullptr;
+  ingestor_config config;
+  std::unique_ptr<decode::decoder> decoder;
+  std::unique_ptr<record::frame_builder> builder;
+
+  messages::batch_writer_actor writer; ///< null: none lives
+  demand_ledger demand;
+  ack_ledger ledger;
+
+  struct waiting_burst {
+    messages::burst_ptr burst;
+    std::size_t next = 0; ///< the first message that is not decoded yet
+  };
+  std::deque<waiting_burst> waiting; ///< for demand
+
+  struct sent_frame {
+    record::frame frame;
+    std::uint32_t messages = 0;
+    bool unsent = false; ///< its batch-writer is gone: send it again
+    wall_time arrived;   ///< its newest message
+  };
+  std::map<std::uint64_t, sent_frame> sent; ///< by chunk; until committed
+
+  std::unique_ptr<actors::session> session; ///< null: not opened yet
+  bool checking = false; ///< a check of the lag is under way
+  bool lagging = false;  ///< over the threshold, and said so
+  bool paused = false;
+  bool stopping = false;
+  bool closing = false; ///< the session's stop was asked for
+
+  void on_writer(const caf::strong_actor_ptr& announced);
+  void on_writer_down();
+  void on_attached(const messages::attached& message);
+  void on_burst(const messages::burst_ptr& burst);
+  void on_committed(const messages::committed& message);
+  void on_connection(const mqtt::connection_state& connection);
+  void on_check();
+  void on_pause(bool pause);
+  void on_exit();
+  void open_session(const std::string& installation);
+  void send_frames();
+  void resend_frames();
+  std::uint32_t decode_up_to(std::uint32_t messages_max);
+  void close_when_done();
+  void show();
+};
+
+messages::ingestor_actor::behavior_type ingestor(messages::ingestor_actor::stateful_pointer<ingestor_state> self,
+                                                 ingestor_config config);
+
+} // namespace penstock::actors

@@ -1,0 +1,63 @@
+#include "actors/mqtt_session.hpp"
+
+#include "core/assert.hpp"
+#include "decode/decoder.hpp"
+
+namespace penstock::actors {
+
+namespace {
+
+/// Rises when the way in which a pipeline's messages are dealt to sessions changes.
+constexpr int generation = 1;
+
+class mqtt_session final : public session {
+public:
+  mqtt_session(mqtt::io_thread& io, mqtt::client_options options, mqtt::client_handlers handlers)
+    : client_(io, std::move(options), std::move(handlers)) {}
+  void start() override { client_.start(); }
+  void release(sequence last) override { client_.release(last); }
+  void pause() override { client_.pause(); }
+  void resume() override { client_.resume(); }
+  void stop(std::function<void()> done) override { client_.stop(std::move(done)); }
+
+private:
+  mqtt::client client_;
+};
+
+std::vector<std::string> subscriptions_of(const std::string& installation, const config::ingest& pipeline) {
+  std::vector<std::string> filters;
+  for (const auto& topic : pipeline.topics) {
+    auto pattern = decode::topic_pattern::parse(topic);
+    assert_that(static_cast<bool>(pattern), "topics of a checked configuration are patterns");
+    auto filter = pattern->filter();
+    if (pipeline.shards > 1)
+      filter = "$share/penstock-" + installation + "-" + pipeline.name + "/" + filter;
+    filters.push_back(std::move(filter));
+  }
+  return filters;
+}
+
+} // namespace
+
+std::string client_id_of(const std::string& installation, const std::string& pipeline, std::uint32_t shard) {
+  return "penstock-" + installation + "-" + pipeline + "-" + std::to_string(generation) + "-" + std::to_string(shard);
+}
+
+session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
+                              std::uint32_t shard) {
+  return [&io, broker, pipeline, shard](const std::string& installation, session_handlers handlers) {
+    mqtt::client_options options;
+    options.broker = broker;
+    options.client_id = client_id_of(installation, pipeline.name, shard);
+    options.subscriptions = subscriptions_of(installation, pipeline);
+    options.subscription_qos = pipeline.qos;
+    options.in_flight_messages_max = pipeline.in_flight.messages_max;
+    options.in_flight_bytes_max = pipeline.in_flight.bytes_max;
+    mqtt::client_handlers callbacks;
+    callbacks.on_burst = std::move(handlers.on_burst);
+    callbacks.on_state = std::move(handlers.on_state);
+    return std::make_unique<mqtt_session>(io, std::move(options), std::move(callbacks));
+  };
+}
+
+} // namespace penstock::actors

@@ -1,0 +1,21 @@
+// An ingest shard's session over a real broker.
+#pragma once
+
+#include "actors/session.hpp"
+#include "config/config.hpp"
+#include "mqtt/client.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace penstock::actors {
+
+/// "penstock-<installation>-<pipeline>-<generation>-<shard>": stable over restarts and nodes, so that the broker keeps one session
+/// a shard; two installations on one broker never share one.
+std::string client_id_of(const std::string& installation, const std::string& pipeline, std::uint32_t shard);
+
+/// Sessions of `pipeline`'s shard on `broker`, on `io`, which must outlive them. Several shards share one subscription.
+session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
+                              std::uint32_t shard);
+
+} // namespace penstock::actors

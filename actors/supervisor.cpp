@@ -1,0 +1,166 @@
+#include "actors/supervisor.hpp"
+
+#include "core/assert.hpp"
+#include "telemetry/log.hpp"
+
+#include <caf/exit_reason.hpp>
+
+#include <algorithm>
+
+namespace penstock::actors {
+
+using namespace messages;
+
+namespace {
+constexpr const char* component = "supervisor";
+
+bool ended_normally(const caf::error& reason) {
+  return !reason || reason == caf::exit_reason::normal || reason == caf::exit_reason::user_shutdown;
+}
+} // namespace
+
+std::string supervisor_config::validate() const {
+  if (name.empty())
+    return "a supervisor needs a name";
+  if (window.count() <= 0 || backoff_min.count() <= 0 || backoff_max < backoff_min)
+    return name + ": window and backoff must be positive, and backoff_max at least backoff_min";
+  return {};
+}
+
+supervisor_state::~supervisor_state() {
+  for (auto& each : children)
+    if (each.handle)
+      caf::anon_send_exit(each.handle, caf::exit_reason::kill);
+}
+
+void supervisor_state::start(child& which) {
+  which.stopping = false;
+  which.handle = which.spec.start(self->system());
+  self->monitor(which.handle); // of an actor that has already ended too, the down message comes
+  directory->up(which.spec.name, which.spec.kind, which.handle);
+  if (config.on_start)
+    config.on_start(which.spec.name, [this](const std::string& wanted) -> caf::actor {
+      for (const auto& each : children)
+        if (each.spec.name == wanted && !each.stopping)
+          return each.handle;
+      return {};
+    });
+}
+
+void supervisor_state::stop(child& which) {
+  if (!which.handle || which.stopping)
+    return;
+  which.stopping = true;
+  self->send_exit(which.handle, caf::exit_reason::user_shutdown);
+  // Timers of CAF 0.17 cannot be cancelled: the address tells whether it still means this child.
+  self->delayed_send(self, which.spec.stop_timeout, kill_atom_v, which.handle.address());
+}
+
+void supervisor_state::on_down(const caf::down_msg& down) {
+  const auto found = std::find_if(children.begin(), children.end(), [&](const child& each) {
+    return each.handle && each.handle.address() == down.source;
+  });
+  if (found == children.end())
+    return;
+  const bool asked_for = found->stopping;
+  found->handle = nullptr;
+  found->stopping = false;
+  directory->down(found->spec.name, asked_for ? std::string{} : to_text(down.reason));
+  if (halting)
+    return stop_next();
+  if (asked_for)
+    return start_missing();
+  fail(*found, down.reason);
+}
+
+void supervisor_state::fail(child& which, const caf::error& reason) {
+  if (which.spec.restart == restart_rule::temporary ||
+      (which.spec.restart == restart_rule::transient && ended_normally(reason))) {
+    which.wanted = false;
+    return;
+  }
+  if (!budget->spend(self->clock().now())) {
+    log::error(component, config.name, "{} failed ({}) and was restarted {} times within {} s: giving up", which.spec.name,
+               to_text(reason), config.restarts_max, config.window.count() / 1000);
+    self->quit(actor_failure(config.name + ": " + which.spec.name + " keeps failing: " + to_text(reason)));
+    return;
+  }
+  log::warning(component, config.name, "{} failed ({}): restarting it", which.spec.name, to_text(reason));
+  const auto failed = static_cast<std::size_t>(&which - children.data());
+  for (auto i = children.size(); i-- > 0;)
+    if (i != failed && (config.strategy == restart_strategy::one_for_all ||
+                        (config.strategy == restart_strategy::rest_for_one && i > failed)))
+      stop(children[i]);
+  restarting = true;
+  if (budget->spent() == 1) {
+    waits->reset();
+    return start_missing();
+  }
+  if (!backing_off) {
+    backing_off = true;
+    self->delayed_send(self, waits->next(), restart_atom_v);
+  }
+}
+
+void supervisor_state::start_missing() {
+  if (!restarting || backing_off || halting)
+    return;
+  // Wait until all that are to end have ended, then start in the order of declaration.
+  if (std::any_of(children.begin(), children.end(), [](const child& each) { return each.stopping; }))
+    return;
+  restarting = false;
+  for (auto& each : children)
+    if (!each.handle && each.wanted)
+      start(each);
+}
+
+void supervisor_state::halt() {
+  halting = true;
+  if (!config.stop_in_reverse)
+    for (auto& each : children)
+      stop(each);
+  stop_next();
+}
+
+void supervisor_state::stop_next() {
+  for (auto i = children.size(); i-- > 0;)
+    if (children[i].handle)
+      return stop(children[i]);
+  self->quit(caf::exit_reason::user_shutdown);
+}
+
+caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor_config config,
+                         std::vector<child_spec> children, actor_directory* directory) {
+  set_quiet_handlers(self);
+  assert_that(config.validate().empty(), "a supervisor's configuration is valid");
+  auto& state = self->state;
+  state.self = self;
+  state.directory = directory;
+  state.budget = std::make_unique<restart_budget>(config.restarts_max, config.window);
+  state.waits = std::make_unique<backoff>(config.backoff_min, config.backoff_max, self->id());
+  state.config = std::move(config);
+  self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down); });
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (exit.reason)
+      self->state.halt();
+  });
+  for (auto& spec : children)
+    state.children.push_back({std::move(spec), {}, false, true});
+  for (auto& each : state.children)
+    state.start(each);
+  return {
+    [self](restart_atom) {
+      self->state.backing_off = false;
+      self->state.start_missing();
+    },
+    [self](kill_atom, const caf::actor_addr& late) {
+      for (auto& each : self->state.children)
+        if (each.handle && each.stopping && each.handle.address() == late) {
+          log::warning(component, self->state.config.name, "{} did not end in time: killing it", each.spec.name);
+          self->send_exit(each.handle, caf::exit_reason::kill);
+        }
+    },
+  };
+}
+
+} // namespace penstock::actors

@@ -1,0 +1,44 @@
+// The supervision tree and the wiring of a node: read this first.
+//
+//   root                          one_for_one, stops its children last to first
+//   ├── broker/NAME               embedded mosquitto, for each that is configured
+//   ├── NAME                      a pipeline: one_for_one
+//   │   ├── NAME/batch-writer     one connection to the database, a thread of its own
+//   │   ├── NAME/ingestor/0       one MQTT session a shard
+//   │   └── NAME/ingestor/1 ...
+//   └── presence                  status and control topic, where configured
+//
+// A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when the
+// batch-writer fails, and send it again to the next one. A pipeline that keeps failing fails as a whole, and is restarted
+// by the root; a root that keeps failing ends the process (exit code 70).
+#pragma once
+
+#include "actors/directory.hpp"
+#include "actors/supervisor.hpp"
+#include "config/config.hpp"
+#include "mqtt/client.hpp"
+#include "mqtt/embedded_broker.hpp"
+#include "telemetry/board.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace penstock::nodes {
+
+/// What actors share. Outlives the actor system's actors.
+struct node_context {
+  config::configuration configuration; ///< embedded brokers have their ports
+  telemetry::board& board;
+  mqtt::io_thread& io;
+  actors::actor_directory& directory;
+  std::map<std::string, std::shared_ptr<mqtt::embedded_broker>> embedded_brokers;
+};
+
+/// The supervisor of one ingest pipeline.
+actors::child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline);
+
+/// The whole tree. `context` must outlive it.
+caf::actor start_root(caf::actor_system& system, node_context& context);
+
+} // namespace penstock::nodes
