@@ -7,6 +7,7 @@
 #include "core/histogram.hpp"
 #include "core/rate_meter.hpp"
 #include "core/types.hpp"
+#include "telemetry/process.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -119,12 +120,6 @@ struct node_status {
   wall_time started;
 };
 
-struct process_status {
-  std::int64_t pid = 0;
-  double cpu_seconds = 0;
-  std::uint64_t resident_bytes = 0;
-};
-
 struct snapshot {
   wall_time taken;
   node_status node;
@@ -221,15 +216,15 @@ public:
   telemetry::snapshot snapshot(wall_time now, monotonic now_monotonic) const;
 
 private:
-  struct entry {
+  struct pipeline_slot {
     std::shared_ptr<pipeline_board> pipeline;
     std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
   };
-  entry& entry_of(const std::string& pipeline);
+  pipeline_slot& slot_of(const std::string& pipeline);
 
   const node_status node_;
   mutable std::mutex mutex_;
-  std::map<std::string, entry> pipelines_;
+  std::map<std::string, pipeline_slot> pipelines_;
   std::map<std::string, actor_status> actors_;
   std::map<std::string, broker_status> brokers_;
 };

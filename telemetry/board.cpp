@@ -1,0 +1,265 @@
+#include "telemetry/board.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::telemetry {
+
+namespace {
+
+template <class Map, class Key>
+auto values_of(const Map& map, const std::vector<Key>&) {
+  std::vector<Key> values;
+  values.reserve(map.size());
+  for (const auto& [name, value] : map)
+    values.push_back(value);
+  return values;
+}
+
+wall_time wall_now() {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
+
+} // namespace
+
+std::uint64_t account::rejected_total() const {
+  std::uint64_t total = 0;
+  for (const auto& [reason, count] : rejected)
+    total += count;
+  return total;
+}
+
+bool account::balanced() const {
+  return received == committed + duplicate + dead_lettered + rejected_total() + in_flight;
+}
+
+account& account::operator+=(const account& other) {
+  received += other.received;
+  committed += other.committed;
+  duplicate += other.duplicate;
+  dead_lettered += other.dead_lettered;
+  in_flight += other.in_flight;
+  for (const auto& [reason, count] : other.rejected)
+    rejected[reason] += count;
+  return *this;
+}
+
+std::string_view name_of(writer_state state) noexcept {
+  switch (state) {
+  case writer_state::running: return "running";
+  case writer_state::waiting: return "waiting";
+  case writer_state::stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+shard_board::shard_board(std::uint32_t shard) { status_.shard = shard; }
+
+void shard_board::begin(std::string_view reason) {
+  std::lock_guard lock{mutex_};
+  if (status_.account.in_flight > 0)
+    status_.account.rejected[std::string{reason}] += std::exchange(status_.account.in_flight, 0);
+  status_.connection.connected = false;
+  status_.connection.reason = "starting";
+  status_.credit = 0;
+  status_.unacknowledged_bytes = 0;
+  oldest_.reset();
+}
+
+void shard_board::apply(const account_delta& delta, monotonic now) {
+  std::lock_guard lock{mutex_};
+  status_.account.received += delta.received;
+  status_.account.committed += delta.committed;
+  status_.account.duplicate += delta.duplicate;
+  status_.account.dead_lettered += delta.dead_lettered;
+  status_.account.in_flight = delta.in_flight;
+  if (delta.received > 0)
+    received_.add(delta.received, now);
+  if (const auto done = delta.committed + delta.duplicate + delta.dead_lettered; done > 0)
+    committed_.add(done, now);
+}
+
+void shard_board::connected(bool session_present, bool session_lost, std::uint8_t protocol) {
+  std::lock_guard lock{mutex_};
+  auto& connection = status_.connection;
+  connection.connected = true;
+  connection.session_present = session_present;
+  connection.protocol = protocol;
+  connection.reason.clear();
+  ++connection.connects;
+  connection.sessions_lost += session_lost ? 1 : 0;
+}
+
+void shard_board::disconnected(std::string_view reason) {
+  std::lock_guard lock{mutex_};
+  status_.connection.connected = false;
+  status_.connection.reason = reason.empty() ? "disconnected" : reason;
+}
+
+void shard_board::paused(bool paused) {
+  std::lock_guard lock{mutex_};
+  status_.paused = paused;
+}
+
+void shard_board::credit(std::uint64_t records) {
+  std::lock_guard lock{mutex_};
+  status_.credit = records;
+}
+
+void shard_board::unacknowledged(std::uint64_t bytes, std::optional<wall_time> oldest) {
+  std::lock_guard lock{mutex_};
+  status_.unacknowledged_bytes = bytes;
+  oldest_ = oldest;
+}
+
+shard_status shard_board::status(wall_time now, monotonic now_monotonic) const {
+  std::lock_guard lock{mutex_};
+  shard_status status = status_;
+  // The wall clock may have been set back since.
+  if (oldest_ && *oldest_ < now)
+    status.lag = std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest_);
+  status.received_rate = received_.per_second(now_monotonic);
+  status.committed_rate = committed_.per_second(now_monotonic);
+  return status;
+}
+
+pipeline_board::pipeline_board(std::string name) { status_.name = std::move(name); }
+
+void pipeline_board::running() {
+  std::lock_guard lock{mutex_};
+  status_.writer.state = writer_state::running;
+  status_.writer.reason.clear();
+}
+
+void pipeline_board::waiting(std::string_view reason) {
+  std::lock_guard lock{mutex_};
+  status_.writer.state = writer_state::waiting;
+  status_.writer.reason = reason;
+}
+
+void pipeline_board::stopped(std::string_view reason) {
+  std::lock_guard lock{mutex_};
+  status_.writer.state = writer_state::stopped;
+  status_.writer.reason = reason;
+}
+
+void pipeline_board::queue(std::uint64_t frames, std::uint64_t records) {
+  std::lock_guard lock{mutex_};
+  status_.writer.queue_frames = frames;
+  status_.writer.queue_records = records;
+}
+
+void pipeline_board::commit(std::uint64_t records) {
+  std::lock_guard lock{mutex_};
+  ++status_.writer.commits;
+  status_.writer.commit_records += records;
+}
+
+void pipeline_board::failed(std::string_view error, wall_time now) {
+  std::lock_guard lock{mutex_};
+  status_.writer.last_error = error;
+  status_.writer.last_error_at = now;
+}
+
+void pipeline_board::latency(std::chrono::microseconds arrival_to_commit, std::uint64_t count) {
+  const auto value = static_cast<std::uint64_t>(std::max<std::int64_t>(arrival_to_commit.count(), 0));
+  std::lock_guard lock{mutex_};
+  status_.latency.record(value, count);
+}
+
+pipeline_status pipeline_board::status() const {
+  std::lock_guard lock{mutex_};
+  return status_;
+}
+
+board::board(node_status node) : node_(std::move(node)) {}
+
+board::~board() = default;
+
+board::pipeline_slot& board::slot_of(const std::string& pipeline) {
+  auto& found = pipelines_[pipeline];
+  if (!found.pipeline)
+    found.pipeline = std::make_shared<pipeline_board>(pipeline);
+  return found;
+}
+
+std::shared_ptr<pipeline_board> board::pipeline(const std::string& name) {
+  std::lock_guard lock{mutex_};
+  return slot_of(name).pipeline;
+}
+
+std::shared_ptr<shard_board> board::shard(const std::string& pipeline, std::uint32_t shard) {
+  std::lock_guard lock{mutex_};
+  auto& slot = slot_of(pipeline).shards[shard];
+  if (!slot)
+    slot = std::make_shared<shard_board>(shard);
+  return slot;
+}
+
+void board::actor_up(const std::string& name, std::string_view kind) {
+  std::lock_guard lock{mutex_};
+  const auto [position, first] = actors_.try_emplace(name);
+  auto& actor = position->second;
+  actor.restarts += first ? 0 : 1;
+  actor.name = name;
+  actor.kind = kind;
+  actor.alive = true;
+}
+
+void board::actor_down(const std::string& name, std::string_view reason) {
+  std::lock_guard lock{mutex_};
+  const auto position = actors_.find(name);
+  if (position == actors_.end())
+    return;
+  position->second.alive = false;
+  if (!reason.empty())
+    position->second.last_failure = reason;
+}
+
+void board::broker(const std::string& name, std::int64_t pid, std::uint16_t port) {
+  std::lock_guard lock{mutex_};
+  brokers_[name] = {name, pid, port};
+}
+
+snapshot board::snapshot() const { return snapshot(wall_now(), std::chrono::steady_clock::now()); }
+
+snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
+  telemetry::snapshot result;
+  result.taken = now;
+  result.node = node_;
+  result.process = process_now();
+  std::lock_guard lock{mutex_};
+  result.actors = values_of(actors_, result.actors);
+  result.brokers = values_of(brokers_, result.brokers);
+  for (const auto& [name, boards] : pipelines_) {
+    auto pipeline = boards.pipeline->status();
+    for (const auto& [number, shard] : boards.shards) {
+      const auto& status = pipeline.shards.emplace_back(shard->status(now, now_monotonic));
+      pipeline.account += status.account;
+      pipeline.credit += status.credit;
+      pipeline.unacknowledged_bytes += status.unacknowledged_bytes;
+      pipeline.lag = std::max(pipeline.lag, status.lag);
+      pipeline.received_rate += status.received_rate;
+      pipeline.committed_rate += status.committed_rate;
+    }
+    result.pipelines.push_back(std::move(pipeline));
+  }
+  return result;
+}
+
+readiness ready(const snapshot& snapshot) {
+  readiness result;
+  for (const auto& pipeline : snapshot.pipelines) {
+    for (const auto& shard : pipeline.shards)
+      if (!shard.connection.connected)
+        result.reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
+                                 " is not connected: " + shard.connection.reason);
+    if (pipeline.writer.state != writer_state::running)
+      result.reasons.push_back(pipeline.name + ": the writer is " + std::string{name_of(pipeline.writer.state)} + ": " +
+                               pipeline.writer.reason);
+  }
+  result.ready = result.reasons.empty();
+  return result;
+}
+
+} // namespace penstock::telemetry

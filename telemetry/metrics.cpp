@@ -1,0 +1,185 @@
+#include "telemetry/metrics.hpp"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <deque>
+#include <limits>
+#include <utility>
+
+namespace penstock::telemetry {
+
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using labels = std::vector<ClientMetric::Label>;
+
+/// One family of counters or gauges. The board has the values: nothing is counted twice, and there is no global
+/// registry.
+class family {
+public:
+  family(std::string name, std::string help, MetricType type) {
+    family_.name = std::move(name);
+    family_.help = std::move(help);
+    family_.type = type;
+  }
+
+  void add(labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (family_.type == MetricType::Counter)
+      metric.counter.value = value;
+    else
+      metric.gauge.value = value;
+    family_.metric.push_back(std::move(metric));
+  }
+
+  void add(labels labels, std::uint64_t value) { add(std::move(labels), static_cast<double>(value)); }
+  void add(labels labels, bool value) { add(std::move(labels), value ? 1.0 : 0.0); }
+
+  /// Of microseconds, in seconds.
+  void add(labels labels, const histogram& values) {
+    static constexpr std::array<std::uint64_t, 14> bounds{500,       1'000,     2'500,      5'000,      10'000,
+                                                          25'000,    50'000,    100'000,    250'000,    1'000'000,
+                                                          2'500'000, 5'000'000, 30'000'000, 300'000'000};
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.histogram.sample_count = values.count();
+    metric.histogram.sample_sum = values.sum() * 1e-6;
+    for (const auto bound : bounds)
+      metric.histogram.bucket.push_back({values.count_at_most(bound), static_cast<double>(bound) * 1e-6});
+    metric.histogram.bucket.push_back({values.count(), std::numeric_limits<double>::infinity()});
+    family_.metric.push_back(std::move(metric));
+  }
+
+  MetricFamily take() { return std::move(family_); }
+
+private:
+  MetricFamily family_;
+};
+
+/// Families in the order in which they are asked for.
+class exposition {
+public:
+  family& counter(std::string name, std::string help) {
+    return families_.emplace_back(std::move(name), std::move(help), MetricType::Counter);
+  }
+  family& gauge(std::string name, std::string help) {
+    return families_.emplace_back(std::move(name), std::move(help), MetricType::Gauge);
+  }
+  family& histogram(std::string name, std::string help) {
+    return families_.emplace_back(std::move(name), std::move(help), MetricType::Histogram);
+  }
+
+  std::string text() {
+    std::vector<MetricFamily> filled;
+    for (auto& one : families_)
+      if (auto metrics = one.take(); !metrics.metric.empty())
+        filled.push_back(std::move(metrics));
+    return prometheus::TextSerializer{}.Serialize(filled);
+  }
+
+private:
+  std::deque<family> families_; // references stay valid
+};
+
+/// One metric of a pipeline's shards, by pipeline and shard.
+template <class Value>
+void add_by_shard(family& family, const snapshot& snapshot, Value value) {
+  for (const auto& pipeline : snapshot.pipelines)
+    for (const auto& shard : pipeline.shards)
+      family.add(labels{{"pipeline", pipeline.name}, {"shard", std::to_string(shard.shard)}}, value(shard));
+}
+
+template <class Value>
+void add_by_pipeline(family& family, const snapshot& snapshot, Value value) {
+  for (const auto& pipeline : snapshot.pipelines)
+    family.add(labels{{"pipeline", pipeline.name}}, value(pipeline));
+}
+
+void add_account(exposition& out, const snapshot& snapshot) {
+  add_by_shard(out.counter("penstock_received_total", "Messages that entered"), snapshot,
+               [](const shard_status& shard) { return shard.account.received; });
+  add_by_shard(out.counter("penstock_committed_total", "Messages whose row is committed"), snapshot,
+               [](const shard_status& shard) { return shard.account.committed; });
+  add_by_shard(out.counter("penstock_duplicate_total", "Messages whose row was there already"), snapshot,
+               [](const shard_status& shard) { return shard.account.duplicate; });
+  add_by_shard(out.counter("penstock_dead_lettered_total", "Messages that were committed as dead letters"), snapshot,
+               [](const shard_status& shard) { return shard.account.dead_lettered; });
+  auto& rejected = out.counter("penstock_rejected_total", "Messages that were given up, by reason");
+  for (const auto& pipeline : snapshot.pipelines)
+    for (const auto& shard : pipeline.shards)
+      for (const auto& [reason, count] : shard.account.rejected)
+        rejected.add({{"pipeline", pipeline.name}, {"shard", std::to_string(shard.shard)}, {"reason", reason}}, count);
+  add_by_shard(out.gauge("penstock_in_flight", "Messages received and not yet accounted for"), snapshot,
+               [](const shard_status& shard) { return shard.account.in_flight; });
+}
+
+void add_shards(exposition& out, const snapshot& snapshot) {
+  add_by_shard(out.gauge("penstock_lag_seconds", "Age of the oldest unacknowledged message"), snapshot,
+               [](const shard_status& shard) { return std::chrono::duration<double>(shard.lag).count(); });
+  add_by_shard(out.gauge("penstock_unacknowledged_bytes", "Size of the unacknowledged messages"), snapshot,
+               [](const shard_status& shard) { return shard.unacknowledged_bytes; });
+  add_by_shard(out.gauge("penstock_credit", "Records that the writer is ready to take"), snapshot,
+               [](const shard_status& shard) { return shard.credit; });
+  add_by_shard(out.gauge("penstock_connected", "1 while the session with the broker is connected"), snapshot,
+               [](const shard_status& shard) { return shard.connection.connected; });
+  add_by_shard(out.gauge("penstock_paused", "1 while the shard is paused by an operator"), snapshot,
+               [](const shard_status& shard) { return shard.paused; });
+  add_by_shard(out.counter("penstock_connects_total", "Connections made to the broker"), snapshot,
+               [](const shard_status& shard) { return shard.connection.connects; });
+  add_by_shard(out.counter("penstock_sessions_lost_total", "Connections where the broker had forgotten the session"),
+               snapshot, [](const shard_status& shard) { return shard.connection.sessions_lost; });
+}
+
+void add_writers(exposition& out, const snapshot& snapshot) {
+  auto& state = out.gauge("penstock_writer_state", "1 for the state that the writer is in, 0 for the others");
+  for (const auto& pipeline : snapshot.pipelines)
+    for (const auto one : {writer_state::running, writer_state::waiting, writer_state::stopped})
+      state.add({{"pipeline", pipeline.name}, {"state", std::string{name_of(one)}}}, pipeline.writer.state == one);
+  add_by_pipeline(out.gauge("penstock_writer_queue_frames", "Frames that wait for the writer"), snapshot,
+                  [](const pipeline_status& pipeline) { return pipeline.writer.queue_frames; });
+  add_by_pipeline(out.gauge("penstock_writer_queue_records", "Records that wait for the writer"), snapshot,
+                  [](const pipeline_status& pipeline) { return pipeline.writer.queue_records; });
+  add_by_pipeline(out.counter("penstock_commits_total", "Transactions committed"), snapshot,
+                  [](const pipeline_status& pipeline) { return pipeline.writer.commits; });
+  add_by_pipeline(out.counter("penstock_commit_records_total", "Records in the transactions committed"), snapshot,
+                  [](const pipeline_status& pipeline) { return pipeline.writer.commit_records; });
+  add_by_pipeline(out.histogram("penstock_commit_latency_seconds", "From a message's arrival to its commit"), snapshot,
+                  [](const pipeline_status& pipeline) -> const histogram& { return pipeline.latency; });
+}
+
+void add_node(exposition& out, const snapshot& snapshot) {
+  auto& restarts = out.counter("penstock_actor_restarts_total", "Restarts of an actor");
+  auto& alive = out.gauge("penstock_actor_alive", "1 while the actor runs");
+  for (const auto& actor : snapshot.actors) {
+    restarts.add({{"actor", actor.name}}, actor.restarts);
+    alive.add({{"actor", actor.name}}, actor.alive);
+  }
+  auto& broker = out.gauge("penstock_broker_running", "1 while the embedded broker runs");
+  for (const auto& one : snapshot.brokers)
+    broker.add({{"broker", one.name}}, one.pid != 0);
+  out.gauge("penstock_ready", "1 while every shard is connected and every writer runs").add({}, ready(snapshot).ready);
+  out.gauge("penstock_build_info", "Always 1; the labels say what runs")
+    .add({{"version", snapshot.node.version}, {"node", snapshot.node.name}}, 1.0);
+  out.counter("process_cpu_seconds_total", "User and system CPU time").add({}, snapshot.process.cpu_seconds);
+  out.gauge("process_resident_memory_bytes", "Resident memory").add({}, snapshot.process.resident_bytes);
+  out.gauge("process_start_time_seconds", "Start of the process since 1970")
+    .add({}, std::chrono::duration<double>(snapshot.node.started.time_since_epoch()).count());
+}
+
+} // namespace
+
+std::string to_prometheus(const snapshot& snapshot) {
+  exposition out;
+  add_account(out, snapshot);
+  add_shards(out, snapshot);
+  add_writers(out, snapshot);
+  add_node(out, snapshot);
+  return out.text();
+}
+
+} // namespace penstock::telemetry

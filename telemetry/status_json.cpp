@@ -1,0 +1,125 @@
+// The keys here are an interface: docs/operation.md lists them, and scripts read them. Only add.
+#include "telemetry/board.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace penstock::telemetry {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+std::string rfc3339(wall_time time) {
+  const auto second = std::chrono::floor<std::chrono::seconds>(time);
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time - second).count();
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(second)),
+                     milliseconds);
+}
+
+double one_decimal(double value) { return std::round(value * 10) / 10; }
+
+json of(const account& account) {
+  json rejected = json::object();
+  for (const auto& [reason, count] : account.rejected)
+    rejected[reason] = count;
+  return {{"received", account.received},           {"committed", account.committed}, {"duplicate", account.duplicate},
+          {"dead_lettered", account.dead_lettered}, {"rejected", rejected},           {"in_flight", account.in_flight},
+          {"balanced", account.balanced()}};
+}
+
+json of(const shard_status& shard) {
+  const auto& connection = shard.connection;
+  return {{"shard", shard.shard},
+          {"account", of(shard.account)},
+          {"connected", connection.connected},
+          {"connection_reason", connection.reason},
+          {"session_present", connection.session_present},
+          {"protocol", connection.protocol},
+          {"connects", connection.connects},
+          {"sessions_lost", connection.sessions_lost},
+          {"paused", shard.paused},
+          {"credit", shard.credit},
+          {"unacknowledged_bytes", shard.unacknowledged_bytes},
+          {"lag_ms", shard.lag.count()},
+          {"received_per_second", one_decimal(shard.received_rate)},
+          {"committed_per_second", one_decimal(shard.committed_rate)}};
+}
+
+json of(const writer_status& writer) {
+  return {{"state", name_of(writer.state)},
+          {"reason", writer.reason},
+          {"queue_frames", writer.queue_frames},
+          {"queue_records", writer.queue_records},
+          {"commits", writer.commits},
+          {"commit_records", writer.commit_records},
+          {"last_error", writer.last_error},
+          {"last_error_at", writer.last_error_at ? json(rfc3339(*writer.last_error_at)) : json(nullptr)}};
+}
+
+json of(const histogram& latency) {
+  const auto milliseconds = [](std::uint64_t microseconds) { return static_cast<double>(microseconds) / 1'000; };
+  return {{"count", latency.count()},
+          {"p50", milliseconds(latency.percentile(0.5))},
+          {"p90", milliseconds(latency.percentile(0.9))},
+          {"p99", milliseconds(latency.percentile(0.99))},
+          {"max", milliseconds(latency.max())}};
+}
+
+json of(const pipeline_status& pipeline) {
+  json shards = json::array();
+  for (const auto& shard : pipeline.shards)
+    shards.push_back(of(shard));
+  return {{"account", of(pipeline.account)},
+          {"received_per_second", one_decimal(pipeline.received_rate)},
+          {"committed_per_second", one_decimal(pipeline.committed_rate)},
+          {"lag_ms", pipeline.lag.count()},
+          {"credit", pipeline.credit},
+          {"unacknowledged_bytes", pipeline.unacknowledged_bytes},
+          {"latency_ms", of(pipeline.latency)},
+          {"writer", of(pipeline.writer)},
+          {"shards", shards}};
+}
+
+} // namespace
+
+std::string to_json(const snapshot& snapshot, int indent) {
+  const auto& node = snapshot.node;
+  const auto verdict = ready(snapshot);
+  bool balanced = true;
+  json pipelines = json::object();
+  for (const auto& pipeline : snapshot.pipelines) {
+    pipelines[pipeline.name] = of(pipeline);
+    balanced = balanced && pipeline.account.balanced();
+  }
+  json actors = json::object();
+  for (const auto& actor : snapshot.actors)
+    actors[actor.name] = {
+      {"kind", actor.kind}, {"alive", actor.alive}, {"restarts", actor.restarts}, {"last_failure", actor.last_failure}};
+  json brokers = json::object();
+  for (const auto& broker : snapshot.brokers)
+    brokers[broker.name] = {{"pid", broker.pid}, {"port", broker.port}};
+  const auto uptime = std::chrono::duration<double>(snapshot.taken - node.started).count();
+  const json status = {{"node",
+                        {{"name", node.name},
+                         {"version", node.version},
+                         {"started", rfc3339(node.started)},
+                         {"uptime_seconds", one_decimal(uptime)},
+                         {"pid", snapshot.process.pid},
+                         {"cpu_seconds", snapshot.process.cpu_seconds},
+                         {"resident_bytes", snapshot.process.resident_bytes}}},
+                       {"taken", rfc3339(snapshot.taken)},
+                       {"ready", verdict.ready},
+                       {"not_ready", verdict.reasons},
+                       {"balanced", balanced},
+                       {"pipelines", pipelines},
+                       {"actors", actors},
+                       {"brokers", brokers}};
+  // Reasons quote what peers sent, which need not be UTF-8.
+  return status.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
+} // namespace penstock::telemetry
