@@ -15,7 +15,7 @@ namespace {
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-using labels = std::vector<ClientMetric::Label>;
+using label_list = std::vector<ClientMetric::Label>;
 
 /// One family of counters or gauges. The board has the values: nothing is counted twice, and there is no global
 /// registry.
@@ -27,7 +27,7 @@ public:
     family_.type = type;
   }
 
-  void add(labels labels, double value) {
+  void add(label_list labels, double value) {
     ClientMetric metric;
     metric.label = std::move(labels);
     if (family_.type == MetricType::Counter)
@@ -37,11 +37,11 @@ public:
     family_.metric.push_back(std::move(metric));
   }
 
-  void add(labels labels, std::uint64_t value) { add(std::move(labels), static_cast<double>(value)); }
-  void add(labels labels, bool value) { add(std::move(labels), value ? 1.0 : 0.0); }
+  void add(label_list labels, std::uint64_t value) { add(std::move(labels), static_cast<double>(value)); }
+  void add(label_list labels, bool value) { add(std::move(labels), value ? 1.0 : 0.0); }
 
   /// Of microseconds, in seconds.
-  void add(labels labels, const histogram& values) {
+  void add(label_list labels, const histogram& values) {
     static constexpr std::array<std::uint64_t, 14> bounds{500,       1'000,     2'500,      5'000,      10'000,
                                                           25'000,    50'000,    100'000,    250'000,    1'000'000,
                                                           2'500'000, 5'000'000, 30'000'000, 300'000'000};
@@ -91,13 +91,13 @@ template <class Value>
 void add_by_shard(family& family, const snapshot& snapshot, Value value) {
   for (const auto& pipeline : snapshot.pipelines)
     for (const auto& shard : pipeline.shards)
-      family.add(labels{{"pipeline", pipeline.name}, {"shard", std::to_string(shard.shard)}}, value(shard));
+      family.add(label_list{{"pipeline", pipeline.name}, {"shard", std::to_string(shard.shard)}}, value(shard));
 }
 
 template <class Value>
 void add_by_pipeline(family& family, const snapshot& snapshot, Value value) {
   for (const auto& pipeline : snapshot.pipelines)
-    family.add(labels{{"pipeline", pipeline.name}}, value(pipeline));
+    family.add(label_list{{"pipeline", pipeline.name}}, value(pipeline));
 }
 
 void add_account(exposition& out, const snapshot& snapshot) {

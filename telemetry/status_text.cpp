@@ -1,0 +1,196 @@
+#include "telemetry/status_text.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+namespace penstock::telemetry {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+const ordered_json empty_object = ordered_json::object();
+
+const ordered_json& object(const ordered_json& parent, const char* key) {
+  const auto position = parent.find(key);
+  return position == parent.end() ? empty_object : *position;
+}
+
+std::string text(const ordered_json& parent, const char* key) {
+  const auto position = parent.find(key);
+  return position == parent.end() || !position->is_string() ? std::string{} : position->get<std::string>();
+}
+
+double number(const ordered_json& parent, const char* key) { return parent.value(key, 0.0); }
+std::uint64_t whole(const ordered_json& parent, const char* key) { return parent.value(key, std::uint64_t{0}); }
+
+std::string grouped(std::uint64_t value) {
+  std::string digits = std::to_string(value);
+  for (auto position = static_cast<std::ptrdiff_t>(digits.size()) - 3; position > 0; position -= 3)
+    digits.insert(static_cast<std::size_t>(position), ",");
+  return digits;
+}
+
+std::string rate(double per_second) { return grouped(static_cast<std::uint64_t>(per_second + 0.5)) + "/s"; }
+
+std::string bytes(std::uint64_t count) {
+  if (count < 10'000)
+    return fmt::format("{} B", count);
+  if (count < 10'000'000)
+    return fmt::format("{:.1f} kB", static_cast<double>(count) / 1e3);
+  return fmt::format("{:.1f} MB", static_cast<double>(count) / 1e6);
+}
+
+std::string duration(double milliseconds) {
+  const auto seconds = static_cast<std::uint64_t>(milliseconds / 1'000);
+  if (milliseconds < 10)
+    return fmt::format("{:.1f} ms", milliseconds);
+  if (milliseconds < 10'000)
+    return fmt::format("{:.0f} ms", milliseconds);
+  if (seconds < 600)
+    return fmt::format("{} s", seconds);
+  if (seconds < 36'000)
+    return fmt::format("{} min", seconds / 60);
+  return seconds < 864'000 ? fmt::format("{} h", seconds / 3'600) : fmt::format("{} d", seconds / 86'400);
+}
+
+/// Rows of cells, the first `left` columns aligned to the left, the others to the right, the last one as it is.
+class table {
+public:
+  explicit table(std::size_t left) : left_(left) {}
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
+  void print(std::string& out) const {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows_) {
+      widths.resize(std::max(widths.size(), row.size()));
+      for (std::size_t index = 0; index < row.size(); ++index)
+        widths[index] = std::max(widths[index], row[index].size());
+    }
+    for (const auto& row : rows_) {
+      std::string line = " ";
+      for (std::size_t index = 0; index < row.size(); ++index) {
+        const bool last = index + 1 == widths.size();
+        const auto width = last ? 0 : widths[index];
+        line += index < left_ || last ? fmt::format(" {:<{}} ", row[index], width)
+                                      : fmt::format(" {:>{}} ", row[index], width);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      out += line + "\n";
+    }
+  }
+
+private:
+  std::size_t left_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+void print_equation(std::string& out, const ordered_json& account) {
+  std::string rejected;
+  for (const auto& [reason, count] : object(account, "rejected").items())
+    rejected += fmt::format(" + {} rejected ({})", grouped(count.get<std::uint64_t>()), reason);
+  out += fmt::format("  {} received = {} committed + {} duplicate + {} dead-lettered{} + {} in flight: {}\n",
+                     grouped(whole(account, "received")), grouped(whole(account, "committed")),
+                     grouped(whole(account, "duplicate")), grouped(whole(account, "dead_lettered")),
+                     rejected.empty() ? " + 0 rejected" : rejected, grouped(whole(account, "in_flight")),
+                     account.value("balanced", false) ? "balanced" : "NOT BALANCED");
+}
+
+std::string connection_of(const ordered_json& shard) {
+  if (!shard.value("connected", false))
+    return "down: " + text(shard, "connection_reason");
+  std::string words = whole(shard, "protocol") == 4 ? "MQTT 3.1.1" : "MQTT 5";
+  if (const auto connects = whole(shard, "connects"); connects > 1)
+    words += fmt::format(", {} connects", connects);
+  if (const auto lost = whole(shard, "sessions_lost"); lost > 0)
+    words += fmt::format(", {} SESSIONS LOST", lost);
+  return shard.value("paused", false) ? words + ", PAUSED" : words;
+}
+
+void print_writer(std::string& out, const ordered_json& writer) {
+  const auto commits = whole(writer, "commits");
+  const auto records = whole(writer, "commit_records");
+  out += "  writer " + text(writer, "state");
+  if (const auto reason = text(writer, "reason"); !reason.empty())
+    out += ": " + reason;
+  out += fmt::format("; queue {} records in {} frames; {} commits", grouped(whole(writer, "queue_records")),
+                     grouped(whole(writer, "queue_frames")), grouped(commits));
+  if (commits > 0)
+    out += fmt::format(" of {} records on average", grouped(records / commits));
+  out += "\n";
+  if (const auto error = text(writer, "last_error"); !error.empty())
+    out += fmt::format("  last error {}: {}\n", text(writer, "last_error_at"), error);
+}
+
+void print_pipeline(std::string& out, const std::string& name, const ordered_json& pipeline) {
+  const auto& latency = object(pipeline, "latency_ms");
+  out +=
+    fmt::format("\npipeline {}: in {}, committed {}, lag {}\n", name, rate(number(pipeline, "received_per_second")),
+                rate(number(pipeline, "committed_per_second")), duration(number(pipeline, "lag_ms")));
+  if (whole(latency, "count") > 0)
+    out +=
+      fmt::format("  arrival to commit: p50 {}, p90 {}, p99 {}, longest {}\n", duration(number(latency, "p50")),
+                  duration(number(latency, "p90")), duration(number(latency, "p99")), duration(number(latency, "max")));
+  print_writer(out, object(pipeline, "writer"));
+  print_equation(out, object(pipeline, "account"));
+  table shards{1};
+  shards.add({"shard", "in", "committed", "lag", "credit", "in flight", "unacknowledged", "connection"});
+  for (const auto& shard : object(pipeline, "shards"))
+    shards.add({std::to_string(whole(shard, "shard")), rate(number(shard, "received_per_second")),
+                rate(number(shard, "committed_per_second")), duration(number(shard, "lag_ms")),
+                grouped(whole(shard, "credit")), grouped(whole(object(shard, "account"), "in_flight")),
+                bytes(whole(shard, "unacknowledged_bytes")), connection_of(shard)});
+  shards.print(out);
+}
+
+void print_actors(std::string& out, const ordered_json& actors) {
+  if (actors.empty())
+    return;
+  out += "\nactors\n";
+  table rows{2};
+  rows.add({"name", "state", "restarts", "last failure"});
+  for (const auto& [name, actor] : actors.items())
+    rows.add({name, actor.value("alive", false) ? "alive" : "DOWN", std::to_string(whole(actor, "restarts")),
+              text(actor, "last_failure")});
+  rows.print(out);
+}
+
+std::string print(const ordered_json& status) {
+  const auto& node = object(status, "node");
+  std::string out = fmt::format("penstock {} node {}: {}\n", text(node, "version"), text(node, "name"),
+                                status.value("ready", false) ? "ready" : "NOT READY");
+  out +=
+    fmt::format("  up {}, pid {}, {:.1f} CPU seconds, {} resident\n", duration(number(node, "uptime_seconds") * 1'000),
+                whole(node, "pid"), number(node, "cpu_seconds"), bytes(whole(node, "resident_bytes")));
+  for (const auto& reason : object(status, "not_ready"))
+    out += "  " + reason.get<std::string>() + "\n";
+  for (const auto& [name, broker] : object(status, "brokers").items()) {
+    const auto pid = whole(broker, "pid");
+    out += pid == 0 ? fmt::format("  broker {} is DOWN\n", name)
+                    : fmt::format("  broker {} on port {}, pid {}\n", name, whole(broker, "port"), pid);
+  }
+  for (const auto& [name, pipeline] : object(status, "pipelines").items())
+    print_pipeline(out, name, pipeline);
+  print_actors(out, object(status, "actors"));
+  return out;
+}
+
+} // namespace
+
+result<std::string> status_text(std::string_view json) {
+  const auto status = ordered_json::parse(json, nullptr, false);
+  if (!status.is_object() || !status.contains("node"))
+    return error{errc::payload_malformed, "the answer is not the status of a penstock node"};
+  try {
+    return print(status);
+  } catch (const std::exception& failure) {
+    return error{errc::payload_malformed,
+                 std::string{"the status has another shape than this version knows: "} + failure.what()};
+  }
+}
+
+} // namespace penstock::telemetry
