@@ -1,0 +1,259 @@
+#include "actors/supervisor.hpp"
+#include "tests/support/actor_fixture.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace penstock::actors {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Children that note when they start and end.
+struct supervisor_test : testing::actor_fixture {
+  std::shared_ptr<std::vector<std::string>> events = std::make_shared<std::vector<std::string>>();
+
+  struct child_state {
+    std::string label;
+    std::shared_ptr<std::vector<std::string>> events;
+    ~child_state() {
+      if (events)
+        events->push_back("-" + label);
+    }
+  };
+
+  child_spec child(const std::string& label, restart_rule rule = restart_rule::permanent) {
+    child_spec spec;
+    spec.name = label;
+    spec.kind = "child";
+    spec.restart = rule;
+    spec.start = [label, log = events](caf::actor_system& where) {
+      return where.spawn([label, log](caf::stateful_actor<child_state>* self) -> caf::behavior {
+        set_quiet_handlers(self);
+        self->state.label = label;
+        self->state.events = log;
+        log->push_back("+" + label);
+        return {
+          [](messages::kill_atom) { throw std::runtime_error("boom"); },
+          [self](messages::closed_atom) { self->quit(); },
+        };
+      });
+    };
+    return spec;
+  }
+
+  caf::actor supervise(supervisor_config config, std::vector<child_spec> children) {
+    if (config.name.empty())
+      config.name = "under test";
+    auto handle = system.spawn(supervisor, std::move(config), std::move(children), &directory);
+    settle();
+    return handle;
+  }
+
+  void crash(const std::string& name) {
+    caf::anon_send(directory.find(name), messages::kill_atom_v);
+    settle();
+  }
+
+  std::vector<std::string> take_events() { return std::exchange(*events, {}); }
+
+  /// Why the actor ended; empty while it lives.
+  std::string end_of(const caf::actor& handle) {
+    caf::scoped_actor self{system};
+    self->monitor(handle);
+    settle();
+    std::string reason;
+    self->receive([&](const caf::down_msg& down) { reason = to_text(down.reason); },
+                  caf::after(std::chrono::seconds{0}) >> [] {});
+    return reason;
+  }
+};
+
+using events_list = std::vector<std::string>;
+
+} // namespace
+
+TEST_F(supervisor_test, starts_children_in_order_and_stops_all_when_asked) {
+  auto root = supervise({}, {child("a"), child("b")});
+  EXPECT_EQ(take_events(), (events_list{"+a", "+b"}));
+  caf::anon_send_exit(root, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_EQ(take_events().size(), 2u);
+  EXPECT_EQ(end_of(root), "stopped");
+  EXPECT_TRUE(directory.names().empty());
+}
+
+TEST_F(supervisor_test, stops_in_reverse_one_after_the_other_when_told_so) {
+  supervisor_config config;
+  config.stop_in_reverse = true;
+  auto root = supervise(config, {child("a"), child("b"), child("c")});
+  take_events();
+  caf::anon_send_exit(root, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_EQ(take_events(), (events_list{"-c", "-b", "-a"}));
+}
+
+TEST_F(supervisor_test, restarts_only_the_failed_child_with_one_for_one) {
+  auto root = supervise({}, {child("a"), child("b")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  crash("a");
+  EXPECT_EQ(take_events(), (events_list{"-a", "+a"}));
+}
+
+TEST_F(supervisor_test, restarts_a_killed_child) {
+  auto root = supervise({}, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  EXPECT_TRUE(directory.kill("a"));
+  settle();
+  EXPECT_EQ(take_events(), (events_list{"-a", "+a"}));
+  EXPECT_FALSE(directory.kill("nobody"));
+}
+
+TEST_F(supervisor_test, restarts_everybody_with_one_for_all) {
+  supervisor_config config;
+  config.strategy = restart_strategy::one_for_all;
+  auto root = supervise(config, {child("a"), child("b"), child("c")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  crash("b");
+  const auto seen = take_events();
+  ASSERT_EQ(seen.size(), 6u);
+  EXPECT_EQ(seen[0], "-b");
+  EXPECT_EQ((events_list{seen.begin() + 3, seen.end()}), (events_list{"+a", "+b", "+c"}));
+}
+
+TEST_F(supervisor_test, restarts_the_failed_child_and_those_after_it_with_rest_for_one) {
+  supervisor_config config;
+  config.strategy = restart_strategy::rest_for_one;
+  auto root = supervise(config, {child("a"), child("b"), child("c"), child("d")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  crash("b");
+  EXPECT_EQ(take_events(), (events_list{"-b", "-d", "-c", "+b", "+c", "+d"}));
+}
+
+TEST_F(supervisor_test, leaves_a_temporary_child_and_a_transient_one_that_ended_normally) {
+  auto root = supervise({}, {child("temporary", restart_rule::temporary), child("transient", restart_rule::transient)});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  crash("temporary");
+  caf::anon_send(directory.find("transient"), messages::closed_atom_v);
+  settle();
+  EXPECT_EQ(take_events(), (events_list{"-temporary", "-transient"}));
+}
+
+TEST_F(supervisor_test, restarts_a_transient_child_that_failed_and_a_permanent_one_that_ended) {
+  auto root = supervise({}, {child("transient", restart_rule::transient), child("permanent")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  crash("transient");
+  EXPECT_EQ(take_events(), (events_list{"-transient", "+transient"}));
+  caf::anon_send(directory.find("permanent"), messages::closed_atom_v);
+  settle();
+  pass(200ms);
+  EXPECT_EQ(take_events(), (events_list{"-permanent", "+permanent"}));
+}
+
+TEST_F(supervisor_test, waits_longer_from_the_second_restart_on) {
+  supervisor_config config;
+  config.backoff_min = 100ms;
+  auto root = supervise(config, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  crash("a");
+  take_events();
+  crash("a");
+  EXPECT_EQ(take_events(), (events_list{"-a"}));
+  pass(100ms);
+  EXPECT_EQ(take_events(), (events_list{"+a"}));
+}
+
+TEST_F(supervisor_test, gives_up_when_the_budget_is_overspent_and_takes_its_children_along) {
+  supervisor_config config;
+  config.restarts_max = 2;
+  auto root = supervise(config, {child("a"), child("b")});
+  for (int i = 0; i < 3; ++i) {
+    crash("a");
+    pass(500ms);
+  }
+  EXPECT_EQ(end_of(root), "under test: a keeps failing: boom");
+  const auto seen = take_events();
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), "+a"), 3);
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), "-b"), 1);
+}
+
+TEST_F(supervisor_test, forgets_failures_that_left_the_window) {
+  supervisor_config config;
+  config.restarts_max = 1;
+  config.window = 10s;
+  auto root = supervise(config, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  for (int i = 0; i < 5; ++i) {
+    crash("a");
+    pass(10s);
+  }
+  EXPECT_EQ(end_of(root), "");
+}
+
+TEST_F(supervisor_test, escalates_through_the_tree) {
+  supervisor_config inner;
+  inner.name = "inner";
+  inner.restarts_max = 1;
+  child_spec subtree;
+  subtree.name = "inner";
+  subtree.kind = "supervisor";
+  subtree.start = [this, inner](caf::actor_system& where) -> caf::actor {
+    return where.spawn(supervisor, inner, std::vector{child("a")}, &directory);
+  };
+  supervisor_config outer;
+  outer.restarts_max = 1;
+  auto root = supervise(outer, {subtree});
+  for (int i = 0; i < 2; ++i) { // overspends inner's budget: the root restarts inner as a whole
+    crash("a");
+    pass(500ms);
+  }
+  EXPECT_EQ(end_of(root), "");
+  EXPECT_NE(directory.find("a"), nullptr);
+  for (int i = 0; i < 2; ++i) {
+    crash("a");
+    pass(500ms);
+  }
+  EXPECT_NE(end_of(root).find("inner keeps failing"), std::string::npos);
+  EXPECT_EQ(directory.find("a"), nullptr);
+}
+
+TEST_F(supervisor_test, kills_a_child_that_does_not_end_in_time) {
+  auto stubborn = child("stubborn");
+  stubborn.stop_timeout = 1s;
+  stubborn.start = [](caf::actor_system& where) {
+    return where.spawn([](caf::event_based_actor* self) -> caf::behavior {
+      set_quiet_handlers(self);
+      self->set_exit_handler([](const caf::exit_msg&) {});
+      return {[](messages::closed_atom) {}};
+    });
+  };
+  auto root = supervise({}, {stubborn});
+  caf::anon_send_exit(root, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_EQ(end_of(root), "");
+  pass(1s);
+  EXPECT_EQ(end_of(root), "stopped");
+}
+
+TEST_F(supervisor_test, announces_every_start) {
+  std::vector<std::string> announced;
+  supervisor_config config;
+  config.on_start = [&](const std::string& name, const auto& find) {
+    announced.push_back(name + (find("a") ? " with a" : " without a"));
+  };
+  auto root = supervise(config, {child("b"), child("a")});
+  testing::ended_at_scope_exit end{root};
+  EXPECT_EQ(announced, (events_list{"b without a", "a with a"}));
+  crash("b");
+  EXPECT_EQ(announced.back(), "b with a");
+}
+
+} // namespace penstock::actors

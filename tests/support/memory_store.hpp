@@ -1,0 +1,89 @@
+// A store in memory that fails when the test wants it to: for faults at a chosen step. What a database does by itself is tested on
+// a real one (tests/unit/storage, tests/integration).
+#pragma once
+
+#include "storage/store.hpp"
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace penstock::testing {
+
+/// The database behind the stores: outlives them.
+struct memory_database {
+  std::multiset<std::string> rows;    ///< the first text column of each
+  std::vector<std::string> letters;   ///< payloads
+  std::vector<std::size_t> commits;   ///< messages in each
+  std::deque<error> open_failures;    ///< the next calls of open fail with these
+  std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
+  std::size_t opened = 0;
+};
+
+class memory_store final : public storage::store {
+public:
+  explicit memory_store(std::shared_ptr<memory_database> database) : database_(std::move(database)) {}
+
+  result<void> prepare(const storage::table&) override { return {}; }
+  result<std::string> installation_id() override { return std::string{"test"}; }
+  result<std::vector<storage::frame_outcome>> write(std::span<const record::frame_view* const> frames) override {
+    if (!database_->write_failures.empty()) {
+      auto failure = database_->write_failures.front();
+      database_->write_failures.pop_front();
+      if (failure.code != errc::none)
+        return failure;
+    }
+    std::vector<storage::frame_outcome> outcomes;
+    std::size_t messages = 0;
+    for (const auto* frame : frames) {
+      storage::frame_outcome outcome;
+      for (std::size_t row = 0; row < frame->rows(); ++row) {
+        const std::string key{frame->column(0).string(row)};
+        if (database_->rows.contains(key)) {
+          ++outcome.duplicate;
+        } else {
+          database_->rows.insert(key);
+          ++outcome.stored;
+        }
+      }
+      for (std::size_t i = 0; i < frame->letters(); ++i)
+        database_->letters.emplace_back(frame->letter(i).payload);
+      outcome.dead_lettered = static_cast<std::uint32_t>(frame->letters());
+      messages += frame->rows() + frame->letters();
+      outcomes.push_back(outcome);
+    }
+    database_->commits.push_back(messages);
+    return outcomes;
+  }
+
+  result<std::vector<storage::dead_letter>> dead_letters(const storage::dead_letter_filter&) override { return unused(); }
+  result<void> dead_letter_attempted(const std::string&, const std::string&) override { return unused(); }
+  result<void> dead_letter_delete(const std::string&, const std::string&) override { return unused(); }
+  result<std::uint64_t> dead_letter_count(const std::string&) override { return unused(); }
+  result<void> for_each_key(const storage::table&, const std::function<bool(const storage::key_text&)>&) override {
+    return unused();
+  }
+  result<bool> contains(const storage::table&, const storage::key_text&) override { return unused(); }
+  result<std::uint64_t> row_count(const storage::table&) override { return unused(); }
+
+private:
+  static error unused() { return {errc::unsupported, "no actor asks a store for this"}; }
+  std::shared_ptr<memory_database> database_;
+};
+
+inline std::function<result<std::unique_ptr<storage::store>>()> opens(std::shared_ptr<memory_database> database) {
+  return [database]() -> result<std::unique_ptr<storage::store>> {
+    ++database->opened;
+    if (!database->open_failures.empty()) {
+      auto failure = database->open_failures.front();
+      database->open_failures.pop_front();
+      return failure;
+    }
+    return std::unique_ptr<storage::store>(std::make_unique<memory_store>(database));
+  };
+}
+
+} // namespace penstock::testing
