@@ -1,5 +1,5 @@
-// The configuration as the program sees it: plain values, checked and complete. `config/load.hpp` makes one from a file;
-// every setting's name, unit, default, bounds and text is declared once, in config/settings.cpp.
+// The configuration as the program sees it: plain values, checked and complete. `config/load.hpp` makes one from a
+// file; every setting's name, unit, default, bounds and text is declared once, in config/settings.cpp.
 #pragma once
 
 #include "core/types.hpp"
@@ -49,13 +49,14 @@ enum class mqtt_version : std::uint8_t { v3_1_1 = 4, v5 = 5 };
 
 struct broker {
   std::string name;
-  std::string url;       ///< mqtt://host:port or mqtts://host:port; empty when embedded
-  std::string host;      ///< from url
-  std::uint16_t port = 1883; ///< from url; for an embedded broker the port to listen on, 0: any
-  bool use_tls = false;  ///< from url (mqtts)
-  bool embedded = false; ///< penstock starts and supervises a mosquitto of its own
+  std::string url;        ///< mqtt://host:port or mqtts://host:port, without user and password; empty when embedded
+  std::string host;       ///< from url
+  std::uint16_t port = 0; ///< from url (1883 or 8883 where it names none); embedded: the port to listen on, 0: any
+  bool use_tls = false;   ///< from url (mqtts)
+  bool embedded = false;  ///< penstock starts and supervises a mosquitto of its own
   std::string user;
-  secret password;
+  secret password;                     ///< from `password`, `password_file` or url
+  std::filesystem::path password_file; ///< where the password was read from
   config::tls tls;
   mqtt_version version = mqtt_version::v5; ///< preferred; falls back to 3.1.1 when the broker refuses 5
   milliseconds keep_alive{30'000};
@@ -71,9 +72,9 @@ enum class synchronous : std::uint8_t { full, normal, off };
 
 struct database {
   std::string name;
-  std::string url;                ///< sqlite:PATH; as written
+  std::string url; ///< sqlite:PATH; as written
   database_kind kind = database_kind::sqlite;
-  std::filesystem::path path;     ///< SQLite: absolute, from url and `data`
+  std::filesystem::path path; ///< SQLite: absolute, from url and `data`
   config::synchronous synchronous = synchronous::full;
   milliseconds busy_timeout{5'000}; ///< how long one attempt waits for a lock
   friend bool operator==(const database&, const database&) = default;
@@ -171,9 +172,9 @@ struct supervision {
 };
 
 struct configuration {
-  std::filesystem::path file; ///< where it came from
-  std::filesystem::path data; ///< absolute
-  config::node node;          ///< the one selected by --node
+  std::filesystem::path file;          ///< where it came from
+  std::filesystem::path data = "data"; ///< absolute, once loaded
+  config::node node;                   ///< the one selected by --node
   std::map<std::string, broker> brokers;
   std::map<std::string, database> databases;
   std::map<std::string, config::ingest> ingest;

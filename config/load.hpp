@@ -26,7 +26,7 @@ struct problem {
 };
 
 struct load_options {
-  std::string node;    ///< --node; empty: the defaults of `node:`
+  std::string node; ///< --node; empty: the defaults of `node:`
   /// Looks up ${VAR}; default: the environment of the process.
   std::function<std::optional<std::string>(const std::string&)> variable;
 };

@@ -1,0 +1,213 @@
+#include "config/check.hpp"
+
+#include "config/topic_pattern.hpp"
+#include "config/value.hpp"
+
+#include <algorithm>
+#include <fstream>
+
+namespace penstock::config {
+
+namespace {
+
+constexpr std::size_t password_bytes_max = 65'535; // MQTT's own limit
+
+template <class T>
+std::vector<std::string> names_of(const std::map<std::string, T>& entries) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries)
+    names.push_back(entry.first);
+  return names;
+}
+
+void select_node(document& d, const std::string& selected, findings& problems) {
+  node& own = d.effective.node;
+  const std::string name = selected.empty() ? own.name : selected;
+  if (const auto found = d.nodes.find(name); found != d.nodes.end())
+    own = found->second;
+  else if (!selected.empty() && problems.given("nodes") && problems.sound("nodes"))
+    problems.add("nodes", "has no '" + fit_for_path(selected) + "', which --node asks for" +
+                            did_you_mean(selected, names_of(d.nodes)) + " It has: " + list_of(names_of(d.nodes)));
+  own.name = name;
+  if (!is_name(name) && (!selected.empty() || problems.sound("node.name")))
+    problems.add("node.name", selected.empty()
+                                ? "a name has letters, digits, - and _, and at most 64"
+                                : "the name after --node must have letters, digits, - and _, and at most 64");
+}
+
+void read_password(broker& b, const std::string& path, findings& problems) {
+  const std::string file_path = below(path, "password_file");
+  if (!problems.given(file_path) || !problems.sound(file_path) || b.password_file.empty())
+    return;
+  if (problems.given(below(path, "password")))
+    return problems.add(file_path, "stands beside `password`; keep one of them");
+  std::ifstream stream{b.password_file, std::ios::binary};
+  std::string text(password_bytes_max + 2, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (!stream.eof() || stream.bad())
+    return problems.add(file_path, text.empty() ? "cannot be read; check the path and its permissions"
+                                                : "is longer than a password can be");
+  if (text.ends_with('\n'))
+    text.pop_back();
+  if (text.ends_with('\r'))
+    text.pop_back();
+  b.password.value = std::move(text);
+}
+
+void resolve_url(broker& b, const std::string& path, findings& problems) {
+  const std::string url_path = below(path, "url");
+  if (!problems.sound(url_path))
+    return;
+  if (!problems.given(url_path))
+    return problems.add(url_path,
+                        "is missing; give the broker's address, or `embedded: true` for one of Penstock's own");
+  const auto url = parse_broker_url(b.url);
+  if (!url)
+    return problems.add(url_path, url.error().message + "; it is " + problems.written(url_path));
+  b.host = url->host;
+  b.port = url->port;
+  b.use_tls = url->use_tls;
+  // Without the credentials the URL can be shown and logged anywhere.
+  b.url = (b.use_tls ? "mqtts://" : "mqtt://") + address{b.host, b.port}.to_string();
+  if (url->user && problems.given(below(path, "user")))
+    problems.add(below(path, "user"), "stands in the url as well; keep one of them");
+  else if (url->user)
+    b.user = *url->user;
+  const bool elsewhere = problems.given(below(path, "password")) || problems.given(below(path, "password_file"));
+  if (url->password && elsewhere)
+    problems.add(url_path, "has a password, and there is one outside it; keep one of them");
+  else if (url->password)
+    b.password.value = *url->password;
+}
+
+void resolve_embedded(broker& b, const std::string& path, findings& problems) {
+  b.host = "127.0.0.1";
+  for (const char* name : {"url", "user", "password", "password_file", "tls"})
+    if (const std::string here = below(path, name); problems.given(here))
+      problems.add(here,
+                   "does not go with `embedded: true`, a broker of Penstock's own on 127.0.0.1; remove one of them");
+}
+
+void check_tls(const broker& b, const std::string& path, findings& problems) {
+  const std::string tls_path = below(path, "tls");
+  if (!problems.given(tls_path) || !problems.sound(tls_path))
+    return;
+  if (!b.use_tls && problems.sound(below(path, "url")))
+    problems.add(tls_path, "needs an mqtts:// url; mqtt:// is not encrypted");
+  if (b.tls.certificate.empty() != b.tls.key.empty())
+    problems.add(tls_path, "needs `certificate` and `key` together; one of them is missing");
+}
+
+void resolve_broker(broker& b, findings& problems) {
+  const std::string path = "brokers." + b.name;
+  if (b.embedded) {
+    resolve_embedded(b, path, problems);
+  } else {
+    const bool url_given = problems.given(below(path, "url"));
+    if (url_given && problems.given(below(path, "port")))
+      problems.add(below(path, "port"), "is for embedded brokers; the port of others stands in the url");
+    if (problems.sound(below(path, "embedded")))
+      resolve_url(b, path, problems);
+    read_password(b, path, problems);
+    check_tls(b, path, problems);
+    const bool login_sound = problems.sound(below(path, "user")) && problems.sound(below(path, "url"));
+    if (b.user.empty() && !b.password.value.empty() && login_sound)
+      problems.add(below(path, "user"), "is missing; a password is sent with a user only");
+  }
+  if (b.reconnect_min > b.reconnect_max && problems.sound(below(path, "reconnect_min")) &&
+      problems.sound(below(path, "reconnect_max")))
+    problems.add(below(path, "reconnect_min"), "is longer than reconnect_max (" + to_text(b.reconnect_max) + ")");
+}
+
+void resolve_database(database& d, const std::filesystem::path& data, findings& problems) {
+  const std::string path = "databases." + d.name + ".url";
+  if (!problems.sound(path) || d.url.empty())
+    return;
+  const auto file = parse_sqlite_url(d.url);
+  if (!file)
+    return problems.add(path, file.error().message + "; it is " + problems.written(path));
+  d.path = (data / *file).lexically_normal();
+}
+
+template <class T>
+void check_reference(const std::string& name, const std::map<std::string, T>& entries, const std::string& section,
+                     const std::string& path, findings& problems) {
+  // What could not be read of the section may well have the name.
+  if (!problems.given(path) || !problems.sound(path) || entries.contains(name) ||
+      (entries.empty() && !problems.sound(section)))
+    return;
+  const auto names = names_of(entries);
+  problems.add(path, problems.written(path) + " is not in `" + section + "`" + did_you_mean(name, names) +
+                       (names.empty() ? ", which is empty; add it there" : "; there is: " + list_of(names)));
+}
+
+void check_control(const configuration& c, findings& problems) {
+  check_reference(c.control->broker, c.brokers, "brokers", "control.broker", problems);
+  const auto check_topic = [&](const std::string& topic, const std::string& path) {
+    if (!problems.sound(path))
+      return;
+    const auto pattern = topic_pattern::parse(topic);
+    const auto is_fit = [](const topic_pattern::level& l) {
+      using kind = topic_pattern::level::kind;
+      return l.what == kind::text || (l.what == kind::name && l.text == "node");
+    };
+    if (!pattern || !std::all_of(pattern->levels().begin(), pattern->levels().end(), is_fit))
+      problems.add(path, "must be one topic, in which {node} may stand for a level; no + and #");
+  };
+  check_topic(c.control->status_topic, "control.status_topic");
+  if (!c.control->control_topic.empty())
+    check_topic(c.control->control_topic, "control.control_topic");
+  if (c.control->control_topic == c.control->status_topic)
+    problems.add("control.control_topic", "is the status_topic as well; choose another");
+}
+
+/// Two pipelines may share a table only if they agree on what it is.
+void check_shared_tables(const configuration& c, findings& problems) {
+  const auto shape = [](const ingest& i) {
+    std::map<std::string, std::pair<column_type, bool>> columns;
+    for (const column& column : i.columns)
+      columns[lower(column.name)] = {column.type, column.optional};
+    return std::pair{i.key, columns};
+  };
+  const auto is_sound = [&](const ingest& i) {
+    return problems.sound("ingest." + i.name) && c.databases.contains(i.database);
+  };
+  for (auto second = c.ingest.begin(); second != c.ingest.end(); ++second) {
+    for (auto first = c.ingest.begin(); first != second; ++first) {
+      const ingest& a = first->second;
+      const ingest& b = second->second;
+      if (!is_sound(a) || !is_sound(b) || lower(a.table) != lower(b.table) ||
+          c.databases.at(a.database).path != c.databases.at(b.database).path || shape(a) == shape(b))
+        continue;
+      problems.add("ingest." + b.name + ".table",
+                   "pipeline '" + a.name +
+                     "' writes this table with another key or other columns; make them alike, or "
+                     "choose another table");
+    }
+  }
+}
+
+} // namespace
+
+void resolve(document& d, const std::string& selected_node, findings& problems) {
+  select_node(d, selected_node, problems);
+  for (auto& entry : d.effective.brokers)
+    resolve_broker(entry.second, problems);
+  for (auto& entry : d.effective.databases)
+    resolve_database(entry.second, d.effective.data, problems);
+}
+
+void check(const configuration& c, findings& problems) {
+  for (const auto& [name, pipeline] : c.ingest) {
+    const std::string path = "ingest." + name;
+    check_reference(pipeline.broker, c.brokers, "brokers", below(path, "broker"), problems);
+    check_reference(pipeline.database, c.databases, "databases", below(path, "database"), problems);
+    check_pipeline(pipeline, problems);
+  }
+  check_shared_tables(c, problems);
+  if (c.control)
+    check_control(c, problems);
+}
+
+} // namespace penstock::config

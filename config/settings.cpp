@@ -1,0 +1,308 @@
+#include "config/settings.hpp"
+
+#include "config/findings.hpp"
+#include "config/value.hpp"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace penstock::config {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class T>
+using choices = std::vector<std::pair<std::string, T>>;
+
+/// One of a few words, each standing for a value.
+template <class T>
+word one_of(T& value, choices<T> options) {
+  std::string kind;
+  std::vector<std::string> names;
+  for (const auto& option : options) {
+    names.push_back(option.first);
+    kind += (kind.empty() ? "`" : ", `") + option.first + "`";
+  }
+  const auto set = [&value, options, names](const std::string& text) -> std::string {
+    for (const auto& [name, meaning] : options) {
+      if (name == text) {
+        value = meaning;
+        return {};
+      }
+    }
+    return "must be one of " + list_of(names) + did_you_mean(text, names);
+  };
+  const auto get = [&value, options]() -> std::optional<std::string> {
+    for (const auto& [name, meaning] : options)
+      if (meaning == value)
+        return name;
+    return std::nullopt;
+  };
+  return {kind, set, get};
+}
+
+word one_of(std::string& value, std::initializer_list<std::string> names) {
+  choices<std::string> options;
+  for (const std::string& name : names)
+    options.emplace_back(name, name);
+  return one_of<std::string>(value, options);
+}
+
+/// A value that `parse` makes from text.
+template <class T, class Parse, class Print>
+word parsed(std::string kind, T& value, Parse parse, Print print) {
+  const auto set = [&value, parse](const std::string& text) -> std::string {
+    auto made = parse(text);
+    if (!made)
+      return made.error().message;
+    value = std::move(*made);
+    return {};
+  };
+  return {std::move(kind), set, [&value, print] { return print(value); }};
+}
+
+/// A map of sections by name; `start` makes the values that an entry begins with.
+template <class T, class Describe, class Start>
+named_sections named(std::map<std::string, T>& entries, Describe describe_one, Start start) {
+  const auto add = [&entries, describe_one, start](const std::string& name) {
+    T& entry = entries[name] = start();
+    entry.name = name;
+    return describe_one(entry);
+  };
+  const auto all = [&entries, describe_one] {
+    std::vector<std::pair<std::string, section>> sections;
+    for (auto& [name, entry] : entries)
+      sections.emplace_back(name, describe_one(entry));
+    return sections;
+  };
+  return {add, all};
+}
+
+template <class T>
+named_sections named(std::map<std::string, T>& entries, section (*describe_one)(T&)) {
+  return named(entries, describe_one, [] { return T{}; });
+}
+
+word http_address(std::optional<address>& http) {
+  const auto parse = [](const std::string& text) -> result<std::optional<address>> {
+    if (text == "off" || text == "false")
+      return std::optional<address>{};
+    auto made = parse_address(text);
+    if (!made)
+      return error{errc::configuration, made.error().message + "; or 'off'"};
+    return std::optional{*made};
+  };
+  return parsed("`HOST:PORT` or `off`", http, parse,
+                [](const std::optional<address>& value) { return value ? value->to_string() : "off"; });
+}
+
+section describe_node_of_nodes(node& n) {
+  return {
+    {"http", http_address(n.http), "Where health, metrics and status are served. Port 0 takes any free one."},
+    {"admin", &n.admin, "Allow `POST /admin/...`, which can stop actors."},
+  };
+}
+
+section describe_node(node& n) {
+  section all = describe_node_of_nodes(n);
+  all.insert(all.begin(), {"name", &n.name, "Name of this node, unless `--node` gives another."});
+  return all;
+}
+
+section describe_tls(tls& t) {
+  return {
+    {"ca", &t.ca, "PEM file of the authorities to trust; without it the system's own."},
+    {"certificate", &t.certificate, "PEM file of the client's certificate."},
+    {"key", &t.key, "PEM file of the client's private key."},
+    {"verify", &t.verify, "Check the broker's certificate and host name. Switch off for experiments only."},
+  };
+}
+
+section describe_broker(broker& b) {
+  section all{
+    {"url", &b.url, "`mqtt://HOST:PORT`, or `mqtts://` for TLS. Either this or `embedded`."},
+    {"embedded", &b.embedded, "Penstock starts and supervises a mosquitto of its own, on 127.0.0.1."},
+    {"port", &b.port, "Of an embedded broker; 0 takes any free one (it stands in `run.json` under `data`)."},
+    {"user", &b.user, "User name to log in with."},
+    {"password", &b.password, "Password. Better from a variable, or in `password_file`."},
+    {"password_file", &b.password_file, "File that holds the password; a line end after it is left out."},
+    {"tls", describe_tls(b.tls), "For `mqtts://`."},
+    {"version", one_of<mqtt_version>(b.version, {{"5", mqtt_version::v5}, {"3.1.1", mqtt_version::v3_1_1}}),
+     "Of MQTT. With 5, 3.1.1 is tried where the broker refuses."},
+    setting{"keep_alive", &b.keep_alive, "Longest silence before the connection is probed."}.between(1s, 65'535s),
+    setting{"connect_timeout", &b.connect_timeout, "For the connection and the log-in together."}.between(100ms, 10min),
+    setting{"reconnect_min", &b.reconnect_min, "First pause before connecting again; it doubles from try to try."}
+      .between(1ms, 1h),
+    setting{"reconnect_max", &b.reconnect_max, "Longest pause before connecting again."}.between(1ms, 1h),
+  };
+  // Once loaded, only what this kind of broker takes: so that what `show` prints can be loaded again.
+  const bool loaded = !b.host.empty();
+  std::erase_if(all, [&](const setting& s) {
+    return loaded && ((s.name == "port" && !b.embedded) || (s.name == "tls" && !b.use_tls));
+  });
+  return all;
+}
+
+section describe_database(database& d) {
+  return {
+    setting{"url", &d.url, "`sqlite:PATH`, relative to `data`."}.required(),
+    {"synchronous",
+     one_of<synchronous>(d.synchronous,
+                         {{"full", synchronous::full}, {"normal", synchronous::normal}, {"off", synchronous::off}}),
+     "SQLite: `full` keeps commits through a power cut; `normal` may lose the last ones, acknowledged already; `off` "
+     "may lose "
+     "the file."},
+    setting{"busy_timeout", &d.busy_timeout, "How long one attempt waits for a lock."}.between(1ms, 10min),
+  };
+}
+
+section describe_column(column& c) {
+  const auto constant = [](const std::string& text) -> result<source> {
+    return source{source::kind::constant, {}, text};
+  };
+  choices<column_type> types;
+  for (const auto type : {column_type::text, column_type::integer, column_type::real, column_type::boolean,
+                          column_type::timestamp, column_type::bytes, column_type::json})
+    types.emplace_back(name_of(type), type);
+  return {
+    {"from", parsed("source", c.source, parse_source, [](const source& s) { return to_text(s); }),
+     "Where the value comes from; see [Columns](#columns)."},
+    {"value",
+     parsed("text", c.source, constant,
+            [](const source& s) { return s.from == source::kind::constant ? std::optional{s.name} : std::nullopt; }),
+     "A constant, in place of `from`."},
+    setting{"type", one_of(c.type, types), "Type of the column."}.required(),
+    {"optional", &c.optional, "Absent or null becomes NULL; otherwise the message becomes a dead letter."},
+  };
+}
+
+named_sections describe_columns(std::vector<column>& columns) {
+  const auto add = [&columns](const std::string& name) {
+    columns.emplace_back().name = name;
+    return describe_column(columns.back());
+  };
+  const auto all = [&columns] {
+    std::vector<std::pair<std::string, section>> sections;
+    for (column& c : columns)
+      sections.emplace_back(c.name, describe_column(c));
+    return sections;
+  };
+  return {add, all, true};
+}
+
+section describe_batch(batch_limits& b) {
+  return {
+    setting{"records_max", &b.records_max, "Most records in one transaction. A batch never waits to fill up."}
+      .between(1, 100'000)
+      .reloadable(),
+  };
+}
+
+section describe_in_flight(in_flight_limits& l) {
+  return {
+    setting{"messages_max", &l.messages_max, "Most messages a shard holds unacknowledged; then it stops reading."}
+      .between(1, 65'535),
+    setting{"bytes_max", number{&l.bytes_max, number::unit::bytes}, "The same in bytes."}.between(65'536, 1ull << 32),
+  };
+}
+
+section describe_ingest(ingest& i) {
+  return {
+    setting{"broker", &i.broker, "Where the messages come from: a name of `brokers`."}.required(),
+    setting{"topics", &i.topics, "Patterns to subscribe to: fixed levels, `{name}`, `+`, a last `#`."}.required(),
+    setting{"qos", &i.qos, "Of the subscription. 0 loses what arrives while nobody listens."}.between(0, 2),
+    setting{"shards", &i.shards, "Sessions that share the messages; more than one gives up the order per device."}
+      .between(1, 1'024),
+    {"format", one_of(i.format, {"json"}), "Of the payload."},
+    setting{"database", &i.database, "Where the records go: a name of `databases`."}.required(),
+    setting{"table", &i.table, "Table to write; it is created where it is missing."}.required(),
+    setting{"key", &i.key, "Columns of the primary key. A record whose key is there already is stored once."}
+      .required(),
+    setting{"columns", describe_columns(i.columns), "The table's columns, in this order."}.required(),
+    {"indexes", &i.indexes, "Secondary indexes; see [what they cost](#indexes)."},
+    {"batch", describe_batch(i.batch), "Limits of one transaction."},
+    {"in_flight", describe_in_flight(i.in_flight), "Limits of what is read and not committed yet, for each shard."},
+    setting{"lag_warning", &i.lag_warning, "A message that waits longer for its commit is logged and shown as lag."}
+      .between(1ms, 24h)
+      .reloadable(),
+  };
+}
+
+section describe_control(control& c) {
+  return {
+    setting{"broker", &c.broker, "A name of `brokers`."}.required(),
+    {"status_topic", &c.status_topic, "Retained status of each node, with a last will; `{node}` is its name."},
+    {"control_topic", &c.control_topic, "Takes `pause`, `resume` and `status`; off unless set."},
+  };
+}
+
+section describe_log(log& l) {
+  return {
+    setting{"level", one_of(l.level, {"trace", "debug", "info", "warning", "error"}), "Least severity that is logged."}
+      .reloadable(),
+    {"format", one_of<log_format>(l.format, {{"text", log_format::text}, {"json", log_format::json}}),
+     "`text` for people, `json` for machines."},
+  };
+}
+
+section describe_supervision(supervision& s) {
+  return {
+    setting{"restarts_max", &s.restarts_max, "Restarts within `window` before a supervisor gives up and escalates."}
+      .between(0, 10'000),
+    setting{"window", &s.window, "See `restarts_max`."}.between(1s, 24h),
+  };
+}
+
+} // namespace
+
+section describe(document& d) {
+  configuration& c = d.effective;
+  const optional_section control_section{[&c] { return describe_control(c.control.emplace()); },
+                                         [&c] { return describe_control(*c.control); },
+                                         [&c] { return c.control.has_value(); }};
+  // `nodes` comes after `node`: an entry begins with what `node` says.
+  return {
+    {"data", &c.data, "Directory for databases, embedded brokers and `run.json`; relative to this file."},
+    {"node", describe_node(c.node), "Defaults of every node."},
+    {"nodes", named(d.nodes, describe_node_of_nodes, [&c] { return c.node; }),
+     "What single nodes have different; `--node` selects."},
+    {"brokers", named(c.brokers, describe_broker), "MQTT brokers."},
+    {"databases", named(c.databases, describe_database), "SQL databases."},
+    {"ingest", named(c.ingest, describe_ingest), "Pipelines from MQTT into SQL."},
+    {"control", control_section, "Presence and remote control over MQTT, on a connection of its own."},
+    {"log", describe_log(c.log), "Where to look when something is wrong."},
+    {"supervision", describe_supervision(c.supervision), "Restart budgets."},
+  };
+}
+
+setting setting::required() && {
+  is_required = true;
+  return std::move(*this);
+}
+
+setting setting::reloadable() && {
+  is_reloadable = true;
+  return std::move(*this);
+}
+
+setting setting::between(std::uint64_t low, std::uint64_t high) && {
+  min = low;
+  max = high;
+  return std::move(*this);
+}
+
+setting setting::between(milliseconds low, milliseconds high) && {
+  return std::move(*this).between(static_cast<std::uint64_t>(low.count()), static_cast<std::uint64_t>(high.count()));
+}
+
+std::string to_text(const number& number, std::uint64_t value) {
+  switch (number.what) {
+  case number::unit::bytes: return size_to_text(value);
+  case number::unit::duration: return to_text(milliseconds{static_cast<std::int64_t>(value)});
+  case number::unit::count: break;
+  }
+  return std::to_string(value);
+}
+
+} // namespace penstock::config

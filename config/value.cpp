@@ -1,0 +1,335 @@
+#include "config/value.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <utility>
+
+namespace penstock::config {
+
+namespace {
+
+error wrong(std::string text) { return {errc::configuration, std::move(text)}; }
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+
+bool is_word(std::string_view text) {
+  return !text.empty() && is_letter(text.front()) &&
+         std::all_of(text.begin(), text.end(), [](char c) { return is_letter(c) || is_digit(c); });
+}
+
+template <class T>
+std::optional<T> to_number(std::string_view text) {
+  T value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || failure != std::errc{} || end != text.data() + text.size())
+    return std::nullopt;
+  return value;
+}
+
+using unit = std::pair<std::string_view, std::uint64_t>;
+constexpr std::array<unit, 5> duration_units{unit{"d", 86'400'000}, unit{"h", 3'600'000}, unit{"m", 60'000},
+                                             unit{"s", 1'000}, unit{"ms", 1}};
+constexpr std::array<unit, 4> size_units{unit{"GiB", 1u << 30}, unit{"MiB", 1u << 20}, unit{"KiB", 1u << 10},
+                                         unit{"B", 1}};
+
+template <std::size_t N>
+std::optional<std::uint64_t> with_unit(std::string_view text, const std::array<unit, N>& units) {
+  const auto digits = static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_digit) - text.begin());
+  const auto number = to_number<std::uint64_t>(text.substr(0, digits));
+  if (!number)
+    return std::nullopt;
+  std::string_view name = text.substr(digits);
+  if (name.starts_with(' '))
+    name.remove_prefix(1);
+  for (const auto& [word, factor] : units)
+    if (word == name && *number <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / factor)
+      return *number * factor;
+  return std::nullopt;
+}
+
+template <std::size_t N>
+std::string in_largest_unit(std::uint64_t value, const std::array<unit, N>& units) {
+  for (const auto& [word, factor] : units)
+    if (value % factor == 0 && (value != 0 || factor == 1))
+      return std::to_string(value / factor) + std::string{word};
+  return std::to_string(value);
+}
+
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      plain += text[i];
+      continue;
+    }
+    unsigned code = 0;
+    const auto hex = text.substr(i + 1, 2);
+    const auto [end, failure] = std::from_chars(hex.data(), hex.data() + hex.size(), code, 16);
+    if (hex.size() != 2 || failure != std::errc{} || end != hex.data() + 2)
+      return std::nullopt;
+    plain += static_cast<char>(code);
+    i += 2;
+  }
+  return plain;
+}
+
+/// The steps of ".a.b[0].c".
+result<std::vector<source::step>> parse_steps(std::string_view text) {
+  std::vector<source::step> steps;
+  while (!text.empty()) {
+    if (text.front() == '[') {
+      const auto end = text.find(']');
+      const auto index =
+        end == std::string_view::npos ? std::nullopt : to_number<std::uint32_t>(text.substr(1, end - 1));
+      if (!index)
+        return wrong("must have the number of an element, from 0, between [ and ]");
+      steps.push_back({"", *index});
+      text.remove_prefix(end + 1);
+    } else if (text.front() == '.') {
+      const auto end = std::min(text.find_first_of(".[]", 1), text.size());
+      if (end == 1)
+        return wrong("must have the name of a member after every '.'");
+      steps.push_back({std::string{text.substr(1, end - 1)}, 0});
+      text.remove_prefix(end);
+    } else {
+      return wrong("must have '.NAME' or '[INDEX]' after ']'");
+    }
+  }
+  return steps;
+}
+
+/// A reference that begins at `text[0]`: the number of $ before the brace, or 0 where it is plain text.
+std::size_t dollars_before_brace(std::string_view text) {
+  const auto count = std::min(text.find_first_not_of('$'), text.size());
+  return count < text.size() && text[count] == '{' ? count : 0;
+}
+
+result<std::string> value_of(std::string_view reference, const variable_lookup& lookup) {
+  const auto separator = reference.find(':');
+  const std::string name{reference.substr(0, separator)};
+  if (!is_word(name))
+    return wrong("'${' must be followed by the name of a variable and '}'; a literal '${' is written '$${'");
+  const auto value = lookup(name);
+  if (separator == std::string_view::npos) {
+    if (!value)
+      return wrong("the variable " + name + " is not set; set it, or write ${" + name + ":-default}");
+    return *value;
+  }
+  const std::string_view rest = reference.substr(separator);
+  if (rest.starts_with(":-"))
+    return value && !value->empty() ? *value : std::string{rest.substr(2)};
+  if (!rest.starts_with(":?"))
+    return wrong("after '${" + name + "' comes '}', ':-default}' or ':?message}'");
+  if (value && !value->empty())
+    return *value;
+  const std::string message{rest.substr(2)};
+  return wrong("the variable " + name + " is not set" + (message.empty() ? "" : ": " + message));
+}
+
+} // namespace
+
+result<milliseconds> parse_duration(std::string_view text) {
+  const auto value = with_unit(text, duration_units);
+  if (!value)
+    return wrong("must be a duration: a whole number and ms, s, m, h or d, such as 500ms or 5s");
+  return milliseconds{static_cast<std::int64_t>(*value)};
+}
+
+std::string to_text(milliseconds duration) {
+  if (duration.count() == 0)
+    return "0s";
+  return in_largest_unit(static_cast<std::uint64_t>(duration.count()), duration_units);
+}
+
+result<std::uint64_t> parse_size(std::string_view text) {
+  const auto value = with_unit(text, size_units);
+  if (!value)
+    return wrong("must be a size: a whole number and B, KiB, MiB or GiB, such as 16MiB");
+  return *value;
+}
+
+std::string size_to_text(std::uint64_t bytes) { return in_largest_unit(bytes, size_units); }
+
+result<address> parse_address(std::string_view text) {
+  const auto colon = text.rfind(':');
+  const auto port = colon == std::string_view::npos ? std::nullopt : to_number<std::uint16_t>(text.substr(colon + 1));
+  std::string_view host = text.substr(0, std::min(colon, text.size()));
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed)
+    host = host.substr(1, host.size() - 2);
+  if (!port || host.empty() || host.find_first_of(" /@[]") != std::string_view::npos ||
+      (!bracketed && host.find(':') != std::string_view::npos))
+    return wrong("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes any free one");
+  return address{std::string{host}, *port};
+}
+
+result<broker_url> parse_broker_url(std::string_view text) {
+  broker_url url;
+  if (text.starts_with("mqtts://"))
+    url.use_tls = true;
+  else if (!text.starts_with("mqtt://"))
+    return wrong("must begin with mqtt:// or, for TLS, mqtts://");
+  text.remove_prefix(text.find("://") + 3);
+  if (const auto at = text.rfind('@'); at != std::string_view::npos) {
+    const std::string_view login = text.substr(0, at);
+    const auto colon = login.find(':');
+    url.user = percent_decoded(login.substr(0, colon));
+    if (colon != std::string_view::npos)
+      url.password = percent_decoded(login.substr(colon + 1));
+    if (!url.user || (colon != std::string_view::npos && !url.password))
+      return wrong("has a % in user or password that is not followed by two hexadecimal digits; write % as %25");
+    text.remove_prefix(at + 1);
+  }
+  if (text.ends_with('/'))
+    text.remove_suffix(1);
+  if (text.find_first_of("/?#") != std::string_view::npos)
+    return wrong("must end after the port: topics stand in the pipeline, TLS files under `tls`");
+  const bool has_port = text.rfind(':') != std::string_view::npos && !text.ends_with(']');
+  const auto where =
+    parse_address(has_port ? std::string{text} : std::string{text} + (url.use_tls ? ":8883" : ":1883"));
+  if (!where || where->port == 0)
+    return wrong("must name a host and a port from 1 to 65535, such as mqtt://broker.example:1883");
+  url.host = where->host;
+  url.port = where->port;
+  return url;
+}
+
+result<std::filesystem::path> parse_sqlite_url(std::string_view text) {
+  if (!text.starts_with("sqlite:"))
+    return wrong("must be sqlite:PATH");
+  text.remove_prefix(7);
+  if (text.starts_with("//"))
+    return wrong(
+      "must be sqlite:PATH without //: sqlite:telemetry.db is relative to `data`, sqlite:/var/lib/x.db is absolute");
+  if (text.empty() || text.ends_with('/'))
+    return wrong("must name a file after sqlite:");
+  if (text.starts_with(":memory:"))
+    return wrong("must name a file: a database in memory is gone when its connection closes, and nobody else sees it");
+  return std::filesystem::path{text};
+}
+
+result<source> parse_source(std::string_view text) {
+  using kind = source::kind;
+  if (text == "$received")
+    return source{kind::received, {}, {}};
+  if (text == "$latency_ms")
+    return source{kind::latency_ms, {}, {}};
+  if (text == "topic")
+    return source{kind::topic, {}, {}};
+  if (text.starts_with("topic.")) {
+    const std::string_view name = text.substr(6);
+    if (!is_word(name))
+      return wrong("must have the NAME of a {NAME} in the topics after 'topic.'");
+    return source{kind::topic_level, {}, std::string{name}};
+  }
+  if (text == "payload.raw")
+    return source{kind::payload_raw, {}, {}};
+  if (text == "payload.rest")
+    return source{kind::payload_rest, {}, {}};
+  if (text == "payload")
+    return wrong("must name a part of the payload: payload.raw is the whole, payload.NAME a member");
+  if (!text.starts_with("payload.") && !text.starts_with("payload["))
+    return wrong(
+      "must be payload.PATH, payload.raw, payload.rest, topic, topic.NAME, $received or $latency_ms; a constant is "
+      "written `value: x`");
+  auto steps = parse_steps(text.substr(7));
+  if (!steps)
+    return steps.error();
+  return source{kind::payload_path, std::move(*steps), {}};
+}
+
+std::optional<std::string> to_text(const source& source) {
+  switch (source.from) {
+  case source::kind::payload_raw: return "payload.raw";
+  case source::kind::payload_rest: return "payload.rest";
+  case source::kind::topic: return "topic";
+  case source::kind::topic_level: return "topic." + source.name;
+  case source::kind::received: return "$received";
+  case source::kind::latency_ms: return "$latency_ms";
+  case source::kind::constant: return std::nullopt;
+  case source::kind::payload_path: break;
+  }
+  if (source.path.empty())
+    return std::nullopt;
+  std::string text = "payload";
+  for (const auto& step : source.path)
+    text += step.name.empty() ? "[" + std::to_string(step.index) + "]" : "." + step.name;
+  return text;
+}
+
+result<index_column> parse_index_column(std::string_view text) {
+  const auto space = text.find(' ');
+  const std::string_view order = space == std::string_view::npos ? "asc" : text.substr(space + 1);
+  if (order != "asc" && order != "desc")
+    return wrong("must be a column, with or without 'asc' or 'desc' after it");
+  return index_column{std::string{text.substr(0, space)}, order == "desc"};
+}
+
+bool is_identifier(std::string_view name) { return is_word(name) && name.size() <= 63; }
+
+bool is_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 &&
+         std::all_of(name.begin(), name.end(), [](char c) { return is_letter(c) || is_digit(c) || c == '-'; });
+}
+
+std::string lower(std::string_view text) {
+  std::string made{text};
+  for (char& c : made)
+    if (c >= 'A' && c <= 'Z')
+      c = static_cast<char>(c - 'A' + 'a');
+  return made;
+}
+
+result<std::string> with_variables(std::string_view text, const variable_lookup& lookup) {
+  std::string whole;
+  while (!text.empty()) {
+    const auto next = std::min(text.find('$'), text.size());
+    whole += text.substr(0, next);
+    text.remove_prefix(next);
+    const auto dollars = dollars_before_brace(text);
+    whole.append(dollars / 2, '$');
+    if (dollars % 2 == 1) {
+      const auto end = text.find('}');
+      if (end == std::string_view::npos)
+        return wrong("'${' has no '}'; a literal '${' is written '$${'");
+      auto value = value_of(text.substr(dollars + 1, end - dollars - 1), lookup);
+      if (!value)
+        return value;
+      whole += *value;
+      text.remove_prefix(end + 1);
+    } else {
+      const auto plain = dollars != 0 ? dollars : std::min(text.find_first_not_of('$'), text.size());
+      whole.append(dollars != 0 ? 0 : plain, '$');
+      text.remove_prefix(plain);
+    }
+  }
+  return whole;
+}
+
+bool has_variables(std::string_view text) {
+  for (auto at = text.find('$'); at != std::string_view::npos;) {
+    const auto end = std::min(text.find_first_not_of('$', at), text.size());
+    if (dollars_before_brace(text.substr(at)) % 2 == 1)
+      return true;
+    at = text.find('$', end);
+  }
+  return false;
+}
+
+std::string escape_variables(std::string_view text) {
+  std::string escaped;
+  while (!text.empty()) {
+    const auto next = std::min(text.find('$'), text.size());
+    escaped += text.substr(0, next);
+    text.remove_prefix(next);
+    const auto run = std::min(text.find_first_not_of('$'), text.size());
+    escaped.append(dollars_before_brace(text) != 0 ? 2 * run : run, '$');
+    text.remove_prefix(run);
+  }
+  return escaped;
+}
+
+} // namespace penstock::config

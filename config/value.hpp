@@ -1,0 +1,66 @@
+// Values that stand as text in the file: durations, sizes, addresses, URLs, sources of columns, variables.
+// Errors say what is wrong with the form and never repeat the text, which may come from a secret variable.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/result.hpp"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace penstock::config {
+
+/// "100ms", "5s", "10m", "12h", "7d": a whole number and a unit.
+result<milliseconds> parse_duration(std::string_view text);
+std::string to_text(milliseconds duration);
+
+/// "512B", "64KiB", "16MiB", "1GiB".
+result<std::uint64_t> parse_size(std::string_view text);
+std::string size_to_text(std::uint64_t bytes);
+
+/// "HOST:PORT"; an IPv6 address in brackets.
+result<address> parse_address(std::string_view text);
+
+struct broker_url {
+  std::string host;
+  std::uint16_t port = 0;
+  bool use_tls = false;
+  std::optional<std::string> user; ///< percent-decoded, as is the password
+  std::optional<std::string> password;
+};
+/// "mqtt://[USER[:PASSWORD]@]HOST[:PORT]" or mqtts.
+result<broker_url> parse_broker_url(std::string_view text);
+
+/// The path of "sqlite:PATH".
+result<std::filesystem::path> parse_sqlite_url(std::string_view text);
+
+/// "payload.a.b[0].c", "payload.raw", "payload.rest", "topic", "topic.NAME", "$received", "$latency_ms".
+result<source> parse_source(std::string_view text);
+/// As the configuration writes it; nothing for a constant, or where it is not set.
+std::optional<std::string> to_text(const source& source);
+
+/// One index column: "NAME", "NAME asc" or "NAME desc".
+result<index_column> parse_index_column(std::string_view text);
+
+/// True where `name` can be a table or a column in every database: a letter or _, then letters, digits, _; at most 63.
+bool is_identifier(std::string_view name);
+
+/// True where `name` can name a node, broker, database or pipeline: names go into client ids, file names, metrics and
+/// paths.
+bool is_name(std::string_view name);
+
+/// ASCII letters in lower case.
+std::string lower(std::string_view text);
+
+using variable_lookup = std::function<std::optional<std::string>(const std::string&)>;
+/// Puts in ${VAR}, ${VAR:-default} and ${VAR:?message}. Before a brace, $$ stands for one $ ("$${x}" is the text
+/// "${x}"); any other $ is itself. What is put in is not looked through again.
+result<std::string> with_variables(std::string_view text, const variable_lookup& lookup);
+/// True where with_variables would look something up.
+bool has_variables(std::string_view text);
+/// The inverse for a literal text.
+std::string escape_variables(std::string_view text);
+
+} // namespace penstock::config
