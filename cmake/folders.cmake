@@ -1,6 +1,6 @@
 # What every target of the project is compiled with.
 add_library(penstock_options INTERFACE)
-target_compile_options(penstock_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wold-style-cast
+target_compile_options(penstock_options INTERFACE -Wall -Wextra -Werror -Wshadow=local -Wnon-virtual-dtor -Wold-style-cast
                                                   -fno-omit-frame-pointer)
 target_include_directories(penstock_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
 # CAF headers bind null references, which UBSan would report.

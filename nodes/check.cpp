@@ -1,0 +1,114 @@
+#include "nodes/check.hpp"
+
+#include "config/load.hpp"
+#include "mqtt/client.hpp"
+#include "nodes/exit_codes.hpp"
+#include "storage/store.hpp"
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <ostream>
+#include <unistd.h>
+
+namespace penstock::nodes {
+
+namespace {
+
+/// Connects with a session of its own that ends with the connection, so that nothing of a running node is disturbed.
+result<void> try_broker(const config::broker& broker) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<mqtt::connection_state> state;
+  mqtt::io_thread io;
+  mqtt::client_options options;
+  options.broker = broker;
+  options.client_id = "penstock-check-" + std::to_string(::getpid());
+  options.clean_start = true;
+  mqtt::client_handlers handlers;
+  handlers.on_burst = [](std::shared_ptr<const mqtt::burst>) {};
+  handlers.on_published = [](std::uint64_t, std::uint8_t) {};
+  handlers.on_state = [&](const mqtt::connection_state& now) {
+    const std::lock_guard lock{mutex};
+    if (!state)
+      state = now;
+    changed.notify_one();
+  };
+  mqtt::client client{io, std::move(options), std::move(handlers)};
+  client.start();
+  std::unique_lock lock{mutex};
+  const auto limit = broker.connect_timeout + std::chrono::seconds{1};
+  if (!changed.wait_for(lock, limit, [&] { return state.has_value(); }))
+    return error{errc::timed_out, "no answer within " + std::to_string(limit.count()) + " ms"};
+  if (state->connected)
+    return {};
+  return state->reason.value_or(error{errc::connection_refused, "closed"});
+}
+
+/// Opens the database and compares the tables, creating what `run` would create.
+result<void> try_database(const config::configuration& configuration, const config::database& database) {
+  auto store = storage::open(database);
+  if (!store)
+    return store.error();
+  for (const auto& [unused, pipeline] : configuration.ingest)
+    if (pipeline.database == database.name)
+      if (auto prepared = (*store)->prepare(storage::table_of(pipeline)); !prepared)
+        return prepared.error();
+  return {};
+}
+
+int try_connections(const config::configuration& configuration, std::ostream& out) {
+  bool reached = true;
+  const auto report = [&](const std::string& what, const result<void>& tried) {
+    out << what << ": " << (tried ? std::string{"ok"} : tried.error().to_string()) << '\n' << std::flush;
+    reached = reached && tried;
+  };
+  for (const auto& [name, broker] : configuration.brokers) {
+    if (broker.embedded)
+      out << "broker " << name << ": embedded, `penstock run` starts it\n";
+    else
+      report("broker " + name + " (" + broker.host + ":" + std::to_string(broker.port) + ")", try_broker(broker));
+  }
+  std::error_code ignored;
+  std::filesystem::create_directories(configuration.data, ignored);
+  for (const auto& [name, database] : configuration.databases)
+    report("database " + name, try_database(configuration, database));
+  return reached ? exit_done : exit_unavailable;
+}
+
+} // namespace
+
+bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
+                    std::ostream& err) {
+  config::load_options how;
+  how.node = node;
+  auto loaded = config::load_file(file, how);
+  if (auto* good = std::get_if<config::configuration>(&loaded)) {
+    configuration = std::move(*good);
+    return true;
+  }
+  const auto& problems = std::get<std::vector<config::problem>>(loaded);
+  for (const auto& problem : problems)
+    err << problem.to_string() << '\n';
+  err << problems.size() << (problems.size() == 1 ? " problem" : " problems") << "; nothing was started\n";
+  return false;
+}
+
+int check(const check_options& options, std::ostream& out, std::ostream& err) {
+  config::configuration configuration;
+  if (!load_or_report(options.config, options.node, configuration, err))
+    return exit_configuration;
+  out << options.config.string() << ": ok, node " << configuration.node.name << ", " << configuration.ingest.size()
+      << (configuration.ingest.size() == 1 ? " pipeline\n" : " pipelines\n");
+  return options.connect ? try_connections(configuration, out) : exit_done;
+}
+
+int config_show(const config_show_options& options, std::ostream& out, std::ostream& err) {
+  config::configuration configuration;
+  if (!load_or_report(options.config, options.node, configuration, err))
+    return exit_configuration;
+  out << config::show(configuration, options.json);
+  return exit_done;
+}
+
+} // namespace penstock::nodes

@@ -1,0 +1,35 @@
+// `penstock check` and `penstock config show`: what a configuration says, and whether it would work.
+#pragma once
+
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+
+namespace penstock::config {
+struct configuration;
+}
+
+namespace penstock::nodes {
+
+/// Loads, and prints every problem to `err`. False: there were some.
+bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
+                    std::ostream& err);
+
+struct check_options {
+  std::filesystem::path config;
+  std::string node;
+  bool connect = false; ///< also try each broker and database
+};
+
+/// Exit code: done, configuration, or (with connect) unavailable.
+int check(const check_options& options, std::ostream& out, std::ostream& err);
+
+struct config_show_options {
+  std::filesystem::path config;
+  std::string node;
+  bool json = false;
+};
+
+int config_show(const config_show_options& options, std::ostream& out, std::ostream& err);
+
+} // namespace penstock::nodes

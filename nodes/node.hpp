@@ -1,0 +1,35 @@
+// A running node: the embedded brokers, the HTTP server and the supervision tree of one configuration.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/result.hpp"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace penstock::nodes {
+
+class node {
+public:
+  explicit node(config::configuration configuration);
+  ~node(); ///< stops, hard where `stop` was not called
+
+  /// Starts everything, in order; what fails is named, and what was started is ended by the destructor. `on_end` runs
+  /// once, on another thread, when the tree has ended: with nothing when it was stopped, else with the reason.
+  result<void> start(std::function<void(std::optional<std::string>)> on_end);
+
+  /// Asks the tree to stop: read no more, commit, acknowledge, disconnect. `on_end` tells when it has.
+  void stop();
+
+  /// "received 100 = committed 99 + ..." for each pipeline, one line each.
+  std::string account_text() const;
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+} // namespace penstock::nodes

@@ -1,0 +1,115 @@
+#include "nodes/run.hpp"
+
+#include "nodes/check.hpp"
+#include "nodes/exit_codes.hpp"
+#include "nodes/node.hpp"
+#include "nodes/version.hpp"
+#include "telemetry/log.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <mutex>
+#include <unistd.h>
+
+namespace penstock::nodes {
+
+namespace {
+
+constexpr const char* component = "node";
+/// Tells the main thread that the tree has ended.
+const int signal_end = SIGRTMIN;
+constexpr int stop_deadline_s = 60;
+
+/// Blocked before any thread exists, so that they reach only sigwaitinfo.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, signal_end})
+    sigaddset(&set, number);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return set;
+}
+
+void start_log(const config::log& settings) {
+  log::options options;
+  options.minimum = log::level_from(settings.level).value_or(log::level::info);
+  options.format = settings.format == config::log_format::json ? log::format::json : log::format::text;
+  log::init(options);
+}
+
+/// Why the tree ended, once it has.
+struct ending {
+  std::mutex mutex;
+  std::optional<std::string> failure;
+};
+
+int wait_for_end(const sigset_t& signals, node& running, ending& end) {
+  bool stopping = false;
+  for (;;) {
+    const timespec deadline{stop_deadline_s, 0};
+    const int number = stopping ? sigtimedwait(&signals, nullptr, &deadline) : sigwaitinfo(&signals, nullptr);
+    if (number == signal_end)
+      break;
+    if (number < 0) {
+      if (errno == EINTR)
+        continue;
+      log::error(component, "", "not stopped after {} s; ending at once, what is unacknowledged stays with the broker",
+                 stop_deadline_s);
+      log::flush();
+      ::_exit(exit_escalated);
+    }
+    if (stopping) {
+      log::warning(component, "", "a second signal: ending at once, what is unacknowledged stays with the broker");
+      log::flush();
+      ::_exit(128 + number);
+    }
+    stopping = true;
+    log::info(component, "",
+              "stopping: no more is read; what was read is committed and acknowledged (again to end at once)");
+    running.stop();
+  }
+  const std::lock_guard lock{end.mutex};
+  if (!end.failure)
+    return exit_done;
+  log::error(component, "", "the supervision tree gave up: {}; exiting with {} for the service manager to restart",
+             *end.failure, exit_escalated);
+  return exit_escalated;
+}
+
+} // namespace
+
+int run(const run_options& options) {
+  const auto signals = block_signals();
+  config::configuration configuration;
+  if (!load_or_report(options.config, options.node, configuration, std::cerr))
+    return exit_configuration;
+  start_log(configuration.log);
+  log::info(component, "", "penstock {}, node {}, configuration {}, data {}", version(), configuration.node.name,
+            configuration.file.string(), configuration.data.string());
+
+  const auto end = std::make_shared<ending>();
+  node running{configuration};
+  auto started = running.start([end](std::optional<std::string> failure) {
+    {
+      const std::lock_guard lock{end->mutex};
+      end->failure = std::move(failure);
+    }
+    ::kill(::getpid(), signal_end);
+  });
+  if (!started) {
+    log::error(component, "", "cannot start: {}", started.error().message);
+    return started.error().code == errc::configuration || started.error().code == errc::schema_mismatch
+             ? exit_configuration
+             : exit_unavailable;
+  }
+  log::info(component, "", "running; SIGTERM stops gracefully");
+  const int code = wait_for_end(signals, running, *end);
+  std::cerr << running.account_text();
+  log::info(component, "", "{}", code == exit_done ? "stopped" : "ended");
+  log::flush();
+  return code;
+}
+
+} // namespace penstock::nodes

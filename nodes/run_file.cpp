@@ -1,0 +1,97 @@
+#include "nodes/run_file.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/file.h>
+#include <sys/types.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace penstock::nodes {
+
+namespace {
+constexpr const char* name = "run.json";
+
+bool alive(std::int64_t pid) { return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM); }
+} // namespace
+
+result<void> write_run_file(const std::filesystem::path& data, const run_file& content) {
+  nlohmann::ordered_json brokers = nlohmann::ordered_json::object();
+  for (const auto& [broker, where] : content.brokers)
+    brokers[broker] = {{"host", where.host}, {"port", where.port}, {"pid", where.pid}};
+  const nlohmann::ordered_json json = {{"pid", content.pid},
+                                       {"node", content.node},
+                                       {"version", content.version},
+                                       {"http", content.http},
+                                       {"brokers", brokers}};
+  const auto temporary = data / "run.json.new";
+  {
+    std::ofstream file{temporary};
+    file << json.dump(2) << '\n';
+    if (!file.flush())
+      return error{errc::configuration, "cannot write " + temporary.string() + ": " + std::strerror(errno)};
+  }
+  std::error_code failure;
+  std::filesystem::rename(temporary, data / name, failure);
+  if (failure)
+    return error{errc::configuration, "cannot write " + (data / name).string() + ": " + failure.message()};
+  return {};
+}
+
+result<run_file> read_run_file(const std::filesystem::path& data) {
+  const auto path = data / name;
+  std::ifstream file{path};
+  if (!file)
+    return error{errc::connection_refused, "no node runs with this configuration (there is no " + path.string() + ")"};
+  run_file content;
+  try {
+    const auto json = nlohmann::json::parse(file);
+    content.pid = json.at("pid").get<std::int64_t>();
+    content.node = json.at("node").get<std::string>();
+    content.version = json.at("version").get<std::string>();
+    content.http = json.at("http").get<std::string>();
+    for (const auto& [broker, where] : json.at("brokers").items())
+      content.brokers[broker] = {where.at("host").get<std::string>(), where.at("port").get<std::uint16_t>(),
+                                 where.at("pid").get<std::int64_t>()};
+  } catch (const nlohmann::json::exception& failure) {
+    return error{errc::connection_refused, path.string() + " cannot be read: " + failure.what()};
+  }
+  if (!alive(content.pid))
+    return error{errc::connection_refused, "no node runs with this configuration (process " +
+                                             std::to_string(content.pid) + " of " + path.string() + " is gone)"};
+  return content;
+}
+
+void remove_run_file(const std::filesystem::path& data) {
+  std::error_code ignored;
+  std::filesystem::remove(data / name, ignored);
+}
+
+result<data_lock> data_lock::acquire(const std::filesystem::path& data) {
+  const auto path = data / "run.lock";
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (file < 0)
+    return error{errc::configuration, "cannot open " + path.string() + ": " + std::strerror(errno)};
+  data_lock lock{file};
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+    const auto other = read_run_file(data);
+    return error{errc::connection_refused,
+                 "another node" + (other ? " (process " + std::to_string(other->pid) + ")" : std::string{}) +
+                   " works in " + data.string() + "; stop it, or give this one another `data`"};
+  }
+  return lock;
+}
+
+data_lock::data_lock(data_lock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+
+data_lock::~data_lock() {
+  if (file_ >= 0)
+    ::close(file_);
+}
+
+} // namespace penstock::nodes

@@ -1,0 +1,46 @@
+// DATA/run.json: what a running node tells scripts and the other commands: its pid and actual ports.
+#pragma once
+
+#include "core/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace penstock::nodes {
+
+struct run_file {
+  std::int64_t pid = 0;
+  std::string node;
+  std::string version;
+  std::string http; ///< "127.0.0.1:8080"; empty: off
+  struct broker {
+    std::string host;
+    std::uint16_t port = 0;
+    std::int64_t pid = 0; ///< 0: not embedded
+  };
+  std::map<std::string, broker> brokers;
+};
+
+/// Replaces the file as a whole.
+result<void> write_run_file(const std::filesystem::path& data, const run_file& content);
+/// connection_refused where no node runs there: no file, or its process is gone.
+result<run_file> read_run_file(const std::filesystem::path& data);
+void remove_run_file(const std::filesystem::path& data);
+
+/// The only node that works in this folder holds it; the kernel lets go of it with the process.
+class data_lock {
+public:
+  /// Fails where another process has it, and names its pid.
+  static result<data_lock> acquire(const std::filesystem::path& data);
+  data_lock(data_lock&& other) noexcept;
+  data_lock& operator=(data_lock&&) = delete;
+  ~data_lock();
+
+private:
+  explicit data_lock(int file) : file_(file) {}
+  int file_;
+};
+
+} // namespace penstock::nodes

@@ -1,0 +1,49 @@
+#include "nodes/status.hpp"
+
+#include "config/config.hpp"
+#include "nodes/check.hpp"
+#include "nodes/exit_codes.hpp"
+#include "nodes/run_file.hpp"
+#include "telemetry/status_text.hpp"
+#include "web/http_client.hpp"
+
+#include <ostream>
+
+namespace penstock::nodes {
+
+int status(const status_options& options, std::ostream& out, std::ostream& err) {
+  auto url = options.url;
+  if (url.empty()) {
+    config::configuration configuration;
+    if (!load_or_report(options.config, options.node, configuration, err))
+      return exit_configuration;
+    const auto running = read_run_file(configuration.data);
+    if (!running) {
+      err << running.error().message << "; start it with: penstock run --config " << options.config.string() << '\n';
+      return exit_unavailable;
+    }
+    if (running->http.empty()) {
+      err << "the node runs without HTTP (`node.http: off`), so it cannot be asked\n";
+      return exit_unavailable;
+    }
+    url = "http://" + running->http;
+  }
+  const auto answer = web::http_get(url + "/status");
+  if (!answer || answer->status != 200) {
+    err << url << ": " << (answer ? "answered " + std::to_string(answer->status) : answer.error().to_string()) << '\n';
+    return exit_unavailable;
+  }
+  if (options.json) {
+    out << answer->body << '\n';
+    return exit_done;
+  }
+  const auto text = telemetry::status_text(answer->body);
+  if (!text) {
+    err << url << ": " << text.error().to_string() << '\n';
+    return exit_unavailable;
+  }
+  out << *text;
+  return exit_done;
+}
+
+} // namespace penstock::nodes

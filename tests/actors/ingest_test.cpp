@@ -1,0 +1,336 @@
+#include "tests/support/pipeline_fixture.hpp"
+
+#include <gmock/gmock.h>
+
+namespace penstock::actors {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+namespace {
+
+using ingest_test = testing::pipeline_fixture;
+
+/// A batch-writer that only demands what the test says, and notes what it gets.
+struct scripted_writer_state {
+  std::vector<std::uint32_t> frames; ///< messages in each
+  std::vector<std::uint64_t> chunks;
+  messages::ingestor_actor ingestor;
+};
+
+messages::batch_writer_actor::behavior_type
+scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_state> self,
+                std::shared_ptr<scripted_writer_state> seen) {
+  set_quiet_handlers(self);
+  return {
+    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor) { seen->ingestor = ingestor; },
+    [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&) {
+      const std::vector types{column_type::text};
+      auto view = record::frame_view::open(frame, types);
+      seen->frames.push_back(static_cast<std::uint32_t>((*view)->rows() + (*view)->letters()));
+      seen->chunks.push_back((*view)->chunk());
+    },
+    [](messages::commit_atom) {},
+    [](messages::retry_atom) {},
+  };
+}
+
+struct demand_test : testing::pipeline_fixture {
+  std::shared_ptr<scripted_writer_state> seen = std::make_shared<scripted_writer_state>();
+  messages::ingestor_actor ingestor;
+
+  void attach(std::uint32_t records) {
+    writer = system.spawn(scripted_writer, seen);
+    ingestor = spawn_ingestor(broker);
+    settle();
+    caf::anon_send(ingestor, messages::attached{"installation", records});
+    settle();
+  }
+  void demand(std::uint32_t records) {
+    caf::anon_send(ingestor, messages::demand{records});
+    settle();
+  }
+  void commit(std::uint64_t chunk, std::uint32_t stored) {
+    caf::anon_send(ingestor, messages::committed{chunk, stored, 0, 0});
+    settle();
+  }
+};
+
+} // namespace
+
+TEST_F(demand_test, no_session_is_opened_before_the_database_is) {
+  writer = system.spawn(scripted_writer, seen);
+  ingestor = spawn_ingestor(broker);
+  settle();
+  EXPECT_FALSE(broker->open);
+  caf::anon_send(ingestor, messages::attached{"installation", 5});
+  settle();
+  EXPECT_TRUE(broker->started);
+  EXPECT_THAT(broker->installations, ElementsAre("installation"));
+}
+
+TEST_F(demand_test, nothing_is_sent_without_demand_and_never_more_than_was_demanded) {
+  attach(3);
+  broker->deliver("t/1", payloads(1, 10));
+  settle();
+  EXPECT_THAT(seen->frames, ElementsAre(3));
+  demand(2);
+  EXPECT_THAT(seen->frames, ElementsAre(3, 2));
+  demand(100);
+  EXPECT_THAT(seen->frames, ElementsAre(3, 2, 5));
+  EXPECT_TRUE(broker->released.empty());
+}
+
+TEST_F(demand_test, a_frame_takes_what_waits_from_several_bursts_up_to_the_batch_limit) {
+  attach(0);
+  broker->deliver("t/1", payloads(1, 60));
+  broker->deliver("t/1", payloads(61, 120));
+  settle();
+  demand(1'000);
+  EXPECT_THAT(seen->frames, ElementsAre(100, 20));
+}
+
+TEST_F(demand_test, acknowledgements_are_released_in_order_of_arrival) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 2));
+  settle();
+  broker->deliver("t/1", payloads(3, 6));
+  settle();
+  ASSERT_THAT(seen->frames, ElementsAre(2, 4));
+  commit(seen->chunks[1], 4);
+  EXPECT_THAT(broker->released, IsEmpty());
+  commit(seen->chunks[0], 2);
+  EXPECT_THAT(broker->released, ElementsAre(6));
+}
+
+TEST_F(demand_test, a_commit_that_is_reported_twice_counts_once) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 2));
+  settle();
+  commit(seen->chunks[0], 2);
+  commit(seen->chunks[0], 2);
+  EXPECT_THAT(broker->released, ElementsAre(2));
+  EXPECT_EQ(account().committed, 2u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(demand_test, a_new_writer_gets_what_the_former_one_never_confirmed) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  caf::anon_send_exit(writer, caf::exit_reason::kill);
+  settle();
+  demand(1); // from nobody: it is not spent on a frame of four
+  seen = std::make_shared<scripted_writer_state>();
+  writer = system.spawn(scripted_writer, seen);
+  introduce(ingestor);
+  settle();
+  EXPECT_THAT(seen->frames, IsEmpty());
+  caf::anon_send(ingestor, messages::attached{"installation", 10});
+  settle();
+  EXPECT_THAT(seen->frames, ElementsAre(4));
+  EXPECT_THAT(broker->installations, ElementsAre("installation")); // the session lived on
+  commit(seen->chunks[0], 4);
+  EXPECT_THAT(broker->released, ElementsAre(4));
+}
+
+TEST_F(demand_test, pause_and_resume_reach_the_session) {
+  attach(10);
+  caf::anon_send(ingestor, messages::pause_atom_v);
+  settle();
+  EXPECT_TRUE(broker->paused);
+  EXPECT_TRUE(board.snapshot().pipelines.at(0).shards.at(0).paused);
+  caf::anon_send(ingestor, messages::resume_atom_v);
+  settle();
+  EXPECT_FALSE(broker->paused);
+}
+
+TEST_F(ingest_test, messages_become_rows_and_are_then_acknowledged) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  EXPECT_EQ(database->rows.size(), 4u);
+  EXPECT_THAT(broker->released, ElementsAre(4));
+  EXPECT_EQ(account().committed, 4u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(ingest_test, a_bad_message_becomes_a_dead_letter_and_is_acknowledged) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", {R"({"id":"1"})", "not json", R"({"other":1})", R"({"id":"2"})"});
+  settle();
+  EXPECT_EQ(database->rows.size(), 2u);
+  EXPECT_THAT(database->letters, ElementsAre("not json", R"({"other":1})"));
+  EXPECT_THAT(broker->released, ElementsAre(4));
+  EXPECT_EQ(account().dead_lettered, 2u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(ingest_test, what_is_there_is_committed_as_soon_as_the_writer_is_free) {
+  spawn_writer(1'000);
+  auto other = std::make_shared<testing::broker_script>();
+  spawn_ingestor(broker);
+  spawn_ingestor(other);
+  settle();
+  broker->deliver("t/1", payloads(1, 1));
+  settle();
+  EXPECT_THAT(database->commits, ElementsAre(1)); // no timer, no waiting for a full batch
+  broker->deliver("t/1", payloads(2, 3));
+  broker->deliver("t/1", payloads(4, 4));
+  other->deliver("t/1", payloads(5, 5));
+  settle();
+  EXPECT_EQ(database->rows.size(), 5u);
+  EXPECT_LE(database->commits.size(), 3u); // frames that were there together share a commit
+}
+
+TEST_F(ingest_test, a_commit_takes_at_most_records_max) {
+  spawn_writer(1'000);
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 250));
+  settle();
+  pass(100ms);
+  EXPECT_EQ(database->rows.size(), 250u);
+  for (const auto messages : database->commits)
+    EXPECT_LE(messages, 100u);
+}
+
+TEST_F(ingest_test, while_the_database_is_stalled_no_more_than_the_demand_is_held_and_all_lands_afterwards) {
+  for (int i = 0; i < 20; ++i)
+    database->write_failures.push_back({errc::database_busy, "locked"});
+  spawn_writer(10);
+  spawn_ingestor(broker);
+  settle();
+  for (int i = 0; i < 50; ++i) {
+    broker->deliver("t/1", payloads(i * 10 + 1, i * 10 + 10));
+    settle();
+    const auto now = board.snapshot().pipelines.at(0);
+    ASSERT_LE(now.writer.queue_records, 10u);
+    ASSERT_TRUE(now.account.balanced());
+  }
+  EXPECT_EQ(account().in_flight, 500u);
+  EXPECT_TRUE(broker->released.empty());
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::waiting);
+  pass(120s);
+  EXPECT_EQ(database->rows.size(), 500u);
+  EXPECT_EQ(broker->released.back(), 500u);
+  EXPECT_EQ(database->opened, 1u); // the connection was good all the time
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::running);
+}
+
+TEST_F(ingest_test, a_lost_connection_is_opened_again) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::connection_lost, "gone"});
+  database->open_failures.push_back({errc::connection_refused, "not yet"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  EXPECT_TRUE(database->rows.empty());
+  pass(10s);
+  EXPECT_EQ(database->rows.size(), 4u);
+  EXPECT_EQ(database->opened, 3u);
+  EXPECT_THAT(broker->released, ElementsAre(4));
+}
+
+TEST_F(ingest_test, a_database_that_needs_a_person_is_shown_as_stopped_and_tried_again) {
+  database->open_failures.push_back({errc::schema_mismatch, "column id is missing"});
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::stopped);
+  EXPECT_FALSE(broker->open);
+  pass(10s);
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::running);
+  EXPECT_TRUE(broker->open);
+}
+
+TEST_F(ingest_test, a_killed_writer_loses_nothing) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  caf::anon_send_exit(writer, caf::exit_reason::kill);
+  settle();
+  broker->deliver("t/1", payloads(5, 8));
+  settle();
+  EXPECT_TRUE(database->rows.empty());
+  spawn_writer();
+  settle();
+  EXPECT_EQ(database->rows.size(), 8u);
+  EXPECT_EQ(broker->released.back(), 8u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(ingest_test, a_killed_ingestor_leaves_its_messages_to_the_broker_and_the_equation_holds) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  caf::anon_send_exit(ingestors[0], caf::exit_reason::kill);
+  settle();
+  EXPECT_FALSE(broker->open);
+  EXPECT_TRUE(broker->released.empty());
+  pass(1s); // the frame that the writer held is committed, and its answer goes nowhere
+  EXPECT_EQ(database->rows.size(), 4u);
+  ingestors.clear();
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", payloads(1, 4)); // delivered again
+  settle();
+  EXPECT_EQ(database->rows.size(), 4u);
+  EXPECT_EQ(account().received, 8u);
+  EXPECT_EQ(account().duplicate, 4u);
+  EXPECT_EQ(account().rejected.at("redelivery"), 4u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(ingest_test, asked_to_stop_it_flushes_acknowledges_and_disconnects) {
+  spawn_writer();
+  const auto ingestor = spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 30));
+  settle();
+  caf::anon_send_exit(writer, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(ingestor, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_TRUE(broker->paused);
+  EXPECT_FALSE(broker->stopped);
+  pass(1s);
+  EXPECT_EQ(database->rows.size(), 30u);
+  EXPECT_EQ(broker->released.back(), 30u);
+  EXPECT_TRUE(broker->stopped);
+  EXPECT_FALSE(broker->open); // both have ended
+  caf::scoped_actor self{system};
+  self->monitor(writer);
+  settle();
+  bool ended = false;
+  self->receive([&](const caf::down_msg&) { ended = true; }, caf::after(0s) >> [] {});
+  EXPECT_TRUE(ended);
+}
+
+TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
+  database->write_failures.assign(3, {errc::database_busy, "locked"});
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+  broker->deliver("t/1", payloads(1, 4), now - 7s);
+  settle();
+  EXPECT_GE(board.snapshot().pipelines.at(0).lag, 7s);
+  pass(10s);
+  EXPECT_EQ(board.snapshot().pipelines.at(0).lag, 0s);
+}
+
+} // namespace penstock::actors
