@@ -1,6 +1,7 @@
 // One connection to a database, behind one interface; a dialect is one file (storage/sqlite.cpp).
-// A store belongs to one thread at a time (a batch-writer's own). Calls block; none waits longer than the busy timeout of its
-// configuration. Errors are values; after connection_lost or database_unavailable throw the store away and open another.
+// A store belongs to one thread at a time (a batch-writer's own). Calls block; none waits longer than the busy timeout
+// of its configuration. Errors are values; after connection_lost or database_unavailable throw the store away and open
+// another.
 #pragma once
 
 #include "config/config.hpp"
@@ -70,13 +71,14 @@ class store {
 public:
   virtual ~store() = default;
 
-  /// Creates the table (primary key = key, with its indexes) and the dead letters where they are missing; checks them where
-  /// they are there. schema_mismatch names every difference.
+  /// Creates the table (primary key = key, with its indexes) and the dead letters where they are missing; checks them
+  /// where they are there. schema_mismatch names every difference, and the SQL that removes it. Indexes of the
+  /// configuration that are missing are created; on a large table that takes long. Read-only it only checks.
   virtual result<void> prepare(const table& table) = 0;
 
   /// Writes all rows and letters of `frames` in one transaction and commits. A row whose key is there already is a
-  /// duplicate; a row that the database refuses becomes a dead letter in the same transaction (the frame is bisected). On an
-  /// error nothing of the call is stored (or, where the commit's outcome is unknown, writing again is safe).
+  /// duplicate; a row that the database refuses becomes a dead letter in the same transaction (the frame is bisected).
+  /// On an error nothing of the call is stored (or, where the commit's outcome is unknown, writing again is safe).
   /// After `prepare`, for the table prepared. Outcomes are in the order of the frames.
   virtual result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) = 0;
 
@@ -91,6 +93,10 @@ public:
   /// True if a row with this key is there and visible to this connection.
   virtual result<bool> contains(const table& table, const key_text& key) = 0;
   virtual result<std::uint64_t> row_count(const table& table) = 0;
+
+  /// The id of this installation, a random UUID: made by the first call on a database (read_write), the same ever
+  /// after. Read-only it is an error (schema_mismatch) where none was made yet.
+  virtual result<std::string> installation_id() = 0;
 };
 
 enum class access : std::uint8_t { read_write, read_only };

@@ -1,0 +1,78 @@
+// SQLite's own interface as values and results. Statements on a connection that SOCI opened; one thread at a time.
+#pragma once
+
+#include "core/result.hpp"
+
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace penstock::storage::sqlite {
+
+namespace api = ::sqlite_api; // SOCI declares SQLite's functions in there
+using connection = api::sqlite3;
+
+/// The table of docs/databases.md: what a result code means. `system_errno` tells a full disk behind an I/O error.
+errc code_of(int extended_result, int system_errno = 0);
+
+/// The connection's last error: "WHAT: SQLite's words (code N)".
+error last_failure(connection* database, int extended_result, std::string_view what);
+
+/// "name" with its quotes doubled.
+std::string identifier(std::string_view name);
+
+/// Runs statements that return nothing of interest.
+result<void> execute(connection* database, const std::string& sql);
+
+/// A prepared statement. Bound strings are not copied: they must live until the statement is run or reset.
+class statement {
+public:
+  static result<statement> prepare(connection* database, const std::string& sql);
+
+  void bind(int index, std::int64_t value);
+  void bind(int index, double value);
+  void bind_text(int index, std::string_view value);
+  void bind_bytes(int index, std::string_view value);
+
+  /// True: the next row is there. False: done. After false or an error the statement is reset.
+  result<bool> step();
+  /// Steps to the end.
+  result<void> run();
+  void reset();
+
+  bool null(int column) const;
+  std::int64_t integer(int column) const;
+  double real(int column) const;
+  /// Valid until the next step. NULL is empty.
+  std::string_view string(int column) const;
+
+private:
+  struct finalize {
+    void operator()(api::sqlite3_stmt* handle) const;
+  };
+  explicit statement(api::sqlite3_stmt* handle) : handle_(handle) {}
+  void note(int result);
+  std::unique_ptr<api::sqlite3_stmt, finalize> handle_;
+  int bind_failure_ = SQLITE_OK;
+};
+
+/// BEGIN IMMEDIATE, and ROLLBACK unless committed.
+class transaction {
+public:
+  /// Waits for the write lock no longer than the connection's busy timeout.
+  static result<transaction> begin(connection* database);
+  transaction(transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+  transaction& operator=(transaction&&) = delete;
+  ~transaction();
+  result<void> commit();
+
+private:
+  explicit transaction(connection* database) : database_(database) {}
+  connection* database_;
+};
+
+} // namespace penstock::storage::sqlite

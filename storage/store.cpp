@@ -1,0 +1,47 @@
+#include "storage/store.hpp"
+
+#include "core/assert.hpp"
+#include "storage/sqlite.hpp"
+
+#include <openssl/evp.h>
+
+#include <array>
+
+namespace penstock::storage {
+
+table table_of(const config::ingest& pipeline) {
+  table made{
+    .pipeline = pipeline.name, .name = pipeline.table, .columns = {}, .key = pipeline.key, .indexes = pipeline.indexes};
+  for (const auto& column : pipeline.columns)
+    made.columns.push_back({column.name, column.type, column.optional});
+  return made;
+}
+
+std::string dead_letter_id(std::string_view topic, std::string_view payload) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> digest{EVP_MD_CTX_new(), EVP_MD_CTX_free};
+  std::array<unsigned char, 32> hash{};
+  // The zero keeps the border between topic and payload: a topic cannot contain one.
+  const bool hashed = digest && EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr) == 1 &&
+                      EVP_DigestUpdate(digest.get(), topic.data(), topic.size()) == 1 &&
+                      EVP_DigestUpdate(digest.get(), "\0", 1) == 1 &&
+                      EVP_DigestUpdate(digest.get(), payload.data(), payload.size()) == 1 &&
+                      EVP_DigestFinal_ex(digest.get(), hash.data(), nullptr) == 1;
+  assert_that(hashed, "OpenSSL computes SHA-256");
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(2 * hash.size());
+  for (const auto byte : hash) {
+    hex += digits[byte >> 4];
+    hex += digits[byte & 0x0f];
+  }
+  return hex;
+}
+
+result<std::unique_ptr<store>> open(const config::database& database, access access) {
+  switch (database.kind) {
+  case config::database_kind::sqlite: return open_sqlite(database, access);
+  }
+  return error{errc::unsupported, "database '" + database.name + "': no such kind of database"};
+}
+
+} // namespace penstock::storage
