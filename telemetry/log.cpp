@@ -1,5 +1,7 @@
 #include "telemetry/log.hpp"
 
+#include "telemetry/visible.hpp"
+
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/base_sink.h>
@@ -67,25 +69,8 @@ std::string json_members(level severity, std::string_view component, std::string
   return line;
 }
 
-// One event, one line: what came from a peer must not be able to forge a second one, or to steer the terminal.
-void append_visible(std::string& line, std::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n')
-      line += "\\n";
-    else if (byte < 0x20 || byte == 0x7f)
-      line += fmt::format("\\x{:02x}", byte);
-    else
-      line += c;
-  }
-}
-
 std::string text_line(std::string_view component, std::string_view actor, std::string_view message) {
-  std::string line;
-  append_visible(line, actor.empty() ? component : actor);
-  line += ": ";
-  append_visible(line, message);
-  return line;
+  return telemetry::visible(actor.empty() ? component : actor) + ": " + telemetry::visible(message);
 }
 
 } // namespace

@@ -1,10 +1,13 @@
 #include "telemetry/status_text.hpp"
 
+#include "telemetry/visible.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <iterator>
+#include <sstream>
 #include <vector>
 
 namespace penstock::telemetry {
@@ -12,6 +15,8 @@ namespace penstock::telemetry {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr std::size_t width_max = 100;
 
 const ordered_json empty_object = ordered_json::object();
 
@@ -22,7 +27,27 @@ const ordered_json& object(const ordered_json& parent, const char* key) {
 
 std::string text(const ordered_json& parent, const char* key) {
   const auto position = parent.find(key);
-  return position == parent.end() || !position->is_string() ? std::string{} : position->get<std::string>();
+  return position == parent.end() || !position->is_string() ? std::string{} : visible(position->get<std::string>());
+}
+
+/// Pieces with blanks between them, indented by two; what does not fit goes on in the next line, indented by four.
+void print_pieces(std::string& out, const std::vector<std::string>& pieces) {
+  std::size_t width = 1;
+  out += ' ';
+  for (const auto& piece : pieces) {
+    if (width > 3 && width + 1 + piece.size() > width_max) {
+      out += "\n   ";
+      width = 3;
+    }
+    out += ' ' + piece;
+    width += 1 + piece.size();
+  }
+  out += '\n';
+}
+
+void print_line(std::string& out, const std::string& line) {
+  std::istringstream words{line};
+  print_pieces(out, {std::istream_iterator<std::string>{words}, {}});
 }
 
 double number(const ordered_json& parent, const char* key) { return parent.value(key, 0.0); }
@@ -38,19 +63,23 @@ std::string grouped(std::uint64_t value) {
 std::string rate(double per_second) { return grouped(static_cast<std::uint64_t>(per_second + 0.5)) + "/s"; }
 
 std::string bytes(std::uint64_t count) {
-  if (count < 10'000)
+  if (count < 1'000)
     return fmt::format("{} B", count);
-  if (count < 10'000'000)
+  if (count < 1'000'000)
     return fmt::format("{:.1f} kB", static_cast<double>(count) / 1e3);
   return fmt::format("{:.1f} MB", static_cast<double>(count) / 1e6);
 }
 
 std::string duration(double milliseconds) {
   const auto seconds = static_cast<std::uint64_t>(milliseconds / 1'000);
+  if (milliseconds == 0)
+    return "0";
   if (milliseconds < 10)
     return fmt::format("{:.1f} ms", milliseconds);
-  if (milliseconds < 10'000)
+  if (milliseconds < 1'000)
     return fmt::format("{:.0f} ms", milliseconds);
+  if (milliseconds < 10'000)
+    return fmt::format("{:.1f} s", milliseconds / 1'000);
   if (seconds < 600)
     return fmt::format("{} s", seconds);
   if (seconds < 36'000)
@@ -90,19 +119,23 @@ private:
 };
 
 void print_equation(std::string& out, const ordered_json& account) {
-  std::string rejected;
-  for (const auto& [reason, count] : object(account, "rejected").items())
-    rejected += fmt::format(" + {} rejected ({})", grouped(count.get<std::uint64_t>()), reason);
-  out += fmt::format("  {} received = {} committed + {} duplicate + {} dead-lettered{} + {} in flight: {}\n",
-                     grouped(whole(account, "received")), grouped(whole(account, "committed")),
-                     grouped(whole(account, "duplicate")), grouped(whole(account, "dead_lettered")),
-                     rejected.empty() ? " + 0 rejected" : rejected, grouped(whole(account, "in_flight")),
-                     account.value("balanced", false) ? "balanced" : "NOT BALANCED");
+  std::vector<std::string> terms{grouped(whole(account, "received")) + " received",
+                                 "= " + grouped(whole(account, "committed")) + " committed",
+                                 "+ " + grouped(whole(account, "duplicate")) + " duplicate",
+                                 "+ " + grouped(whole(account, "dead_lettered")) + " dead-lettered"};
+  const auto& rejected = object(account, "rejected");
+  for (const auto& [reason, count] : rejected.items())
+    terms.push_back(fmt::format("+ {} rejected ({})", grouped(count.get<std::uint64_t>()), visible(reason)));
+  if (rejected.empty())
+    terms.push_back("+ 0 rejected");
+  terms.push_back("+ " + grouped(whole(account, "in_flight")) + " in flight:");
+  terms.push_back(account.value("balanced", false) ? "balanced" : "NOT BALANCED");
+  print_pieces(out, terms);
 }
 
 std::string connection_of(const ordered_json& shard) {
   if (!shard.value("connected", false))
-    return "down: " + text(shard, "connection_reason");
+    return "down"; // the reason is on top, with what is not ready
   std::string words = whole(shard, "protocol") == 4 ? "MQTT 3.1.1" : "MQTT 5";
   if (const auto connects = whole(shard, "connects"); connects > 1)
     words += fmt::format(", {} connects", connects);
@@ -114,27 +147,25 @@ std::string connection_of(const ordered_json& shard) {
 void print_writer(std::string& out, const ordered_json& writer) {
   const auto commits = whole(writer, "commits");
   const auto records = whole(writer, "commit_records");
-  out += "  writer " + text(writer, "state");
-  if (const auto reason = text(writer, "reason"); !reason.empty())
-    out += ": " + reason;
-  out += fmt::format("; queue {} records in {} frames; {} commits", grouped(whole(writer, "queue_records")),
-                     grouped(whole(writer, "queue_frames")), grouped(commits));
+  auto line =
+    fmt::format("writer {}: queue {} records in {} frames; {} commits", text(writer, "state"),
+                grouped(whole(writer, "queue_records")), grouped(whole(writer, "queue_frames")), grouped(commits));
   if (commits > 0)
-    out += fmt::format(" of {} records on average", grouped(records / commits));
-  out += "\n";
+    line += fmt::format(" of {} records on average", grouped(records / commits));
+  print_line(out, line);
   if (const auto error = text(writer, "last_error"); !error.empty())
-    out += fmt::format("  last error {}: {}\n", text(writer, "last_error_at"), error);
+    print_line(out, fmt::format("last error, {}: {}", text(writer, "last_error_at"), error));
 }
 
 void print_pipeline(std::string& out, const std::string& name, const ordered_json& pipeline) {
   const auto& latency = object(pipeline, "latency_ms");
-  out +=
-    fmt::format("\npipeline {}: in {}, committed {}, lag {}\n", name, rate(number(pipeline, "received_per_second")),
-                rate(number(pipeline, "committed_per_second")), duration(number(pipeline, "lag_ms")));
+  out += fmt::format("\npipeline {}: in {}, committed {}, lag {}\n", visible(name),
+                     rate(number(pipeline, "received_per_second")), rate(number(pipeline, "committed_per_second")),
+                     duration(number(pipeline, "lag_ms")));
   if (whole(latency, "count") > 0)
-    out +=
-      fmt::format("  arrival to commit: p50 {}, p90 {}, p99 {}, longest {}\n", duration(number(latency, "p50")),
-                  duration(number(latency, "p90")), duration(number(latency, "p99")), duration(number(latency, "max")));
+    print_line(out, fmt::format("arrival to commit: p50 {}, p90 {}, p99 {}, longest {}",
+                                duration(number(latency, "p50")), duration(number(latency, "p90")),
+                                duration(number(latency, "p99")), duration(number(latency, "max"))));
   print_writer(out, object(pipeline, "writer"));
   print_equation(out, object(pipeline, "account"));
   table shards{1};
@@ -154,7 +185,7 @@ void print_actors(std::string& out, const ordered_json& actors) {
   table rows{2};
   rows.add({"name", "state", "restarts", "last failure"});
   for (const auto& [name, actor] : actors.items())
-    rows.add({name, actor.value("alive", false) ? "alive" : "DOWN", std::to_string(whole(actor, "restarts")),
+    rows.add({visible(name), actor.value("alive", false) ? "alive" : "DOWN", std::to_string(whole(actor, "restarts")),
               text(actor, "last_failure")});
   rows.print(out);
 }
@@ -167,11 +198,11 @@ std::string print(const ordered_json& status) {
     fmt::format("  up {}, pid {}, {:.1f} CPU seconds, {} resident\n", duration(number(node, "uptime_seconds") * 1'000),
                 whole(node, "pid"), number(node, "cpu_seconds"), bytes(whole(node, "resident_bytes")));
   for (const auto& reason : object(status, "not_ready"))
-    out += "  " + reason.get<std::string>() + "\n";
+    print_line(out, visible(reason.get<std::string>()));
   for (const auto& [name, broker] : object(status, "brokers").items()) {
     const auto pid = whole(broker, "pid");
-    out += pid == 0 ? fmt::format("  broker {} is DOWN\n", name)
-                    : fmt::format("  broker {} on port {}, pid {}\n", name, whole(broker, "port"), pid);
+    out += pid == 0 ? fmt::format("  broker {} is DOWN\n", visible(name))
+                    : fmt::format("  broker {} on port {}, pid {}\n", visible(name), whole(broker, "port"), pid);
   }
   for (const auto& [name, pipeline] : object(status, "pipelines").items())
     print_pipeline(out, name, pipeline);

@@ -1,0 +1,41 @@
+// A node in which something of everything has happened.
+#pragma once
+
+#include "telemetry/board.hpp"
+
+namespace penstock::telemetry {
+
+inline snapshot sample() {
+  using namespace std::chrono_literals;
+  const wall_time noon{std::chrono::sys_days{std::chrono::year{2026} / 3 / 1} + 12h};
+  const monotonic start{1'000s};
+  board board{{.name = "a", .version = "1.2.3", .started = noon - 90s}};
+  const auto first = board.shard("telemetry", 0);
+  first->apply({.received = 1'234'567, .in_flight = 67}, start);
+  first->begin();
+  first->apply({.received = 67, .committed = 1'234'000, .duplicate = 400, .dead_lettered = 100, .in_flight = 67},
+               start);
+  first->connected(true, false, 5);
+  first->credit(5'000);
+  first->unacknowledged(123'456, noon - 1'250ms);
+  const auto second = board.shard("telemetry", 1);
+  second->connected(false, true, 4);
+  second->disconnected("connection_lost: reset by \"peer\"\n");
+  const auto writer = board.pipeline("telemetry");
+  writer->waiting("database_busy: locked");
+  writer->queue(2, 400);
+  writer->commit(1'234'500);
+  writer->latency(3ms, 1'234'000);
+  writer->latency(40ms, 500);
+  writer->failed("database_busy: locked", noon - 1s);
+  board.actor_up("telemetry/ingestor/0", "ingestor");
+  board.actor_down("telemetry/ingestor/0", "killed");
+  board.actor_up("telemetry/ingestor/0", "ingestor");
+  board.actor_up("telemetry/writer", "batch-writer");
+  board.broker("main", 4711, 1883);
+  auto taken = board.snapshot(noon, start);
+  taken.process = {.pid = 42, .cpu_seconds = 1.5, .resident_bytes = 12'345'678};
+  return taken;
+}
+
+} // namespace penstock::telemetry

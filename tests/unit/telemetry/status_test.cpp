@@ -1,0 +1,139 @@
+#include "sample.hpp"
+#include "telemetry/status_text.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <sstream>
+
+namespace penstock::telemetry {
+
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+std::string text_of(const snapshot& snapshot) { return *status_text(to_json(snapshot)); }
+
+std::string document() {
+  std::ifstream file{PENSTOCK_SOURCE_DIR "/docs/operation.md"};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+/// Every key but the names that users give.
+void expect_documented(const json& value, const std::string& text, bool keys_are_names = false) {
+  if (value.is_array()) {
+    for (const auto& element : value)
+      expect_documented(element, text);
+  } else if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) {
+      if (!keys_are_names) {
+        EXPECT_THAT(text, HasSubstr("`" + key + "`"));
+      }
+      expect_documented(member, text, key == "pipelines" || key == "actors" || key == "brokers" || key == "rejected");
+    }
+  }
+}
+
+} // namespace
+
+TEST(status_json, has_the_documented_keys_and_no_other) {
+  expect_documented(json::parse(to_json(sample())), document());
+}
+
+TEST(status_json, has_what_the_board_knows) {
+  const auto status = json::parse(to_json(sample()));
+  EXPECT_EQ(status["node"]["name"], "a");
+  EXPECT_EQ(status["node"]["started"], "2026-03-01T11:58:30.000Z");
+  EXPECT_EQ(status["node"]["uptime_seconds"], 90.0);
+  EXPECT_EQ(status["ready"], false);
+  EXPECT_EQ(status["not_ready"].size(), 2u);
+  EXPECT_EQ(status["balanced"], true);
+  const auto& pipeline = status["pipelines"]["telemetry"];
+  EXPECT_EQ(pipeline["account"]["received"], 1'234'634);
+  EXPECT_EQ(pipeline["account"]["rejected"]["redelivery"], 67);
+  EXPECT_EQ(pipeline["lag_ms"], 1'250);
+  EXPECT_EQ(pipeline["writer"]["state"], "waiting");
+  EXPECT_EQ(pipeline["writer"]["last_error_at"], "2026-03-01T11:59:59.000Z");
+  EXPECT_NEAR(pipeline["latency_ms"]["p50"].get<double>(), 3, 0.05);
+  EXPECT_EQ(pipeline["shards"][1]["connection_reason"], "connection_lost: reset by \"peer\"\n");
+  EXPECT_EQ(status["actors"]["telemetry/ingestor/0"]["restarts"], 1);
+  EXPECT_EQ(status["brokers"]["main"]["port"], 1883);
+}
+
+TEST(status_json, is_valid_whatever_a_peer_said) {
+  board board;
+  board.shard("p", 0)->disconnected("\xff\x01\"");
+  EXPECT_TRUE(json::accept(to_json(board.snapshot())));
+}
+
+TEST(status_json, an_unbalanced_pipeline_unbalances_the_node) {
+  board board;
+  board.shard("p", 0)->apply({.received = 3, .in_flight = 2});
+  EXPECT_EQ(json::parse(to_json(board.snapshot()))["balanced"], false);
+}
+
+TEST(status_text, shows_the_conservation_equation) {
+  EXPECT_THAT(text_of(sample()),
+              HasSubstr("  1,234,634 received = 1,234,000 committed + 400 duplicate + 100 dead-lettered"
+                        "\n    + 67 rejected (redelivery) + 67 in flight: balanced\n"));
+  board broken;
+  broken.shard("p", 0)->apply({.received = 3, .in_flight = 2});
+  EXPECT_THAT(text_of(broken.snapshot()), HasSubstr(": NOT BALANCED\n"));
+}
+
+TEST(status_text, shows_what_is_wrong) {
+  const auto text = text_of(sample());
+  EXPECT_THAT(text, HasSubstr("NOT READY"));
+  EXPECT_THAT(text, HasSubstr("waiting: database_busy: locked"));
+  EXPECT_THAT(text, HasSubstr("telemetry/1 is not connected: connection_lost"));
+  EXPECT_THAT(text, HasSubstr("  down\n"));
+  EXPECT_THAT(text, HasSubstr("killed"));
+  EXPECT_THAT(text, HasSubstr("1.2 s")) << "the lag";
+}
+
+TEST(status_text, fits_a_terminal_of_100_columns) {
+  std::istringstream lines{text_of(sample())};
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_LE(line.size(), 100u) << line;
+}
+
+TEST(status_text, is_aligned) {
+  std::istringstream lines{text_of(sample())};
+  std::string header;
+  while (std::getline(lines, header) && header.find(" shard ") == std::string::npos) {
+  }
+  std::string row;
+  ASSERT_TRUE(std::getline(lines, row));
+  EXPECT_EQ(header.find("connection"), row.find("MQTT 5"));
+  EXPECT_EQ(header.find("credit") + 6, row.find("5,000") + 5);
+}
+
+TEST(status_text, passes_no_control_characters_to_the_terminal) {
+  board board;
+  board.shard("p", 0)->disconnected("a\x1b[2Jb\nc");
+  const auto text = text_of(board.snapshot());
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text, Not(HasSubstr("\nc")));
+}
+
+TEST(status_text, takes_a_status_of_another_version) {
+  const auto text =
+    status_text(R"({"node": {"name": "b"}, "pipelines": {"p": {"new": 1, "shards": [{}]}}, "more": []})");
+  ASSERT_TRUE(text);
+  EXPECT_THAT(*text, HasSubstr("pipeline p"));
+}
+
+TEST(status_text, refuses_what_is_not_a_status) {
+  for (const char* other :
+       {"", "<html>", "[]", "{}", R"({"node": {}, "ready": "yes"})", R"({"node": 3, "brokers": [1]})"}) {
+    const auto text = status_text(other);
+    ASSERT_FALSE(text) << other;
+    EXPECT_EQ(text.error().code, errc::payload_malformed);
+  }
+}
+
+} // namespace penstock::telemetry
