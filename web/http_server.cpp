@@ -88,7 +88,9 @@ private:
 struct shared_state {
   http_options options;
   router routes;
-  std::size_t connections = 0; // of the server's thread
+  // Of the server's thread. Counted apart: those who are refused must not keep the next one out.
+  std::size_t served = 0;
+  std::size_t refused = 0;
 };
 
 /// The error that an unreadable request is answered with; nothing where the peer is just gone.
@@ -109,9 +111,11 @@ class session : public std::enable_shared_from_this<session> {
 public:
   session(tcp::socket socket, std::shared_ptr<shared_state> shared)
     : stream_(std::move(socket)), shared_(std::move(shared)),
-      refused_(++shared_->connections > shared_->options.connections_max) {}
+      refused_(shared_->served >= shared_->options.connections_max) {
+    ++(refused_ ? shared_->refused : shared_->served);
+  }
 
-  ~session() { --shared_->connections; }
+  ~session() { --(refused_ ? shared_->refused : shared_->served); }
   session(const session&) = delete;
   session& operator=(const session&) = delete;
 
@@ -236,7 +240,7 @@ struct http_server::impl {
       if (failure)
         return accept_later();
       // Beyond this even a polite refusal costs too many sockets.
-      if (shared->connections < 2 * shared->options.connections_max)
+      if (shared->refused < shared->options.connections_max)
         std::make_shared<session>(std::move(socket), shared)->start();
       accept();
     });
