@@ -174,13 +174,18 @@ private:
     return simdjson::INCORRECT_TYPE;
   }
 
+  void meet(path_node& node) {
+    node.met = generation_;
+    node.value = {};
+  }
+
   /// What a path wants of the member, or nullptr: of members with one name the first counts.
   path_node* take(path_node& parent, std::string_view name, bool& repeated) {
     for (const auto& child : parent.members)
       if (child->step.name == name) {
         repeated = child->met == generation_;
-        child->met = generation_;
-        child->value = {};
+        if (!repeated)
+          meet(*child);
         return child.get();
       }
     return nullptr;
@@ -226,8 +231,7 @@ private:
         for (const auto& candidate : node->elements)
           if (candidate->step.index == index) {
             child = candidate.get();
-            child->met = generation_;
-            child->value = {};
+            meet(*child);
           }
       std::string_view raw;
       if (const auto failure = read(element, child, depth, raw))
