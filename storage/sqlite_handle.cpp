@@ -1,7 +1,6 @@
 #include "storage/sqlite_handle.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 namespace penstock::storage::sqlite {
@@ -18,14 +17,12 @@ std::string one_line(std::string text) {
   return text;
 }
 
-bool no_space(int system_errno) { return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG; }
-
 // SQLite takes a null pointer for NULL, whatever the length.
 const char* address_of(std::string_view text) { return text.data() ? text.data() : ""; }
 
 } // namespace
 
-errc code_of(int extended_result, int system_errno) {
+errc code_of(int extended_result) {
   switch (extended_result & 0xff) {
   case SQLITE_OK: return errc::none;
   case SQLITE_BUSY:     // 5, 261 recovery, 517 snapshot, 773 timeout
@@ -34,9 +31,8 @@ errc code_of(int extended_result, int system_errno) {
     return errc::database_busy;
   case SQLITE_FULL: return errc::database_full; // 13
   case SQLITE_IOERR:                            // 10 and its many kinds
-    return no_space(system_errno) ? errc::database_full : errc::database_unavailable;
-  case SQLITE_READONLY: // 8, 1032: the file was moved away
-  case SQLITE_NOMEM:    // 7
+  case SQLITE_READONLY:                         // 8, 1032: the file was moved away
+  case SQLITE_NOMEM:                            // 7
   case SQLITE_INTERRUPT: return errc::database_unavailable;
   case SQLITE_CONSTRAINT: // 19: 275 check, 787 foreign key, 1299 not null, 1811 trigger, 2067 unique, 3091 datatype
   case SQLITE_MISMATCH:   // 20
@@ -56,9 +52,8 @@ errc code_of(int extended_result, int system_errno) {
 }
 
 error last_failure(connection* database, int extended_result, std::string_view what) {
-  const auto code = code_of(extended_result, api::sqlite3_system_errno(database));
   const auto detail = std::string{api::sqlite3_errmsg(database)} + " (SQLite " + std::to_string(extended_result) + ")";
-  return {code, one_line(std::string{what} + ": " + detail)};
+  return {code_of(extended_result), one_line(std::string{what} + ": " + detail)};
 }
 
 std::string identifier(std::string_view name) {

@@ -16,8 +16,8 @@ namespace penstock::storage::sqlite {
 namespace api = ::sqlite_api; // SOCI declares SQLite's functions in there
 using connection = api::sqlite3;
 
-/// The table of docs/databases.md: what a result code means. `system_errno` tells a full disk behind an I/O error.
-errc code_of(int extended_result, int system_errno = 0);
+/// The table of docs/databases.md: what a result code means.
+errc code_of(int extended_result);
 
 /// The connection's last error: "WHAT: SQLite's words (code N)".
 error last_failure(connection* database, int extended_result, std::string_view what);
