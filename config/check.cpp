@@ -27,7 +27,7 @@ void select_node(document& d, const std::string& selected, findings& problems) {
     own = found->second;
   else if (!selected.empty() && problems.given("nodes") && problems.sound("nodes"))
     problems.add("nodes", "has no '" + fit_for_path(selected) + "', which --node asks for" +
-                            did_you_mean(selected, names_of(d.nodes)) + " It has: " + list_of(names_of(d.nodes)));
+                            did_you_mean(selected, names_of(d.nodes)) + "; there is: " + list_of(names_of(d.nodes)));
   own.name = name;
   if (!is_name(name) && (!selected.empty() || problems.sound("node.name")))
     problems.add("node.name", selected.empty()
@@ -162,29 +162,31 @@ void check_control(const configuration& c, findings& problems) {
     problems.add("control.control_topic", "is the status_topic as well; choose another");
 }
 
+using table_shape = std::pair<std::vector<std::string>, std::map<std::string, std::pair<column_type, bool>>>;
+
+/// The key and the columns, whatever order the file gives them in.
+table_shape shape_of(const ingest& pipeline) {
+  table_shape shape;
+  shape.first = pipeline.key;
+  for (const column& c : pipeline.columns)
+    shape.second[lower(c.name)] = {c.type, c.optional};
+  return shape;
+}
+
 /// Two pipelines may share a table only if they agree on what it is.
 void check_shared_tables(const configuration& c, findings& problems) {
-  const auto shape = [](const ingest& i) {
-    std::map<std::string, std::pair<column_type, bool>> columns;
-    for (const column& column : i.columns)
-      columns[lower(column.name)] = {column.type, column.optional};
-    return std::pair{i.key, columns};
-  };
-  const auto is_sound = [&](const ingest& i) {
-    return problems.sound("ingest." + i.name) && c.databases.contains(i.database);
-  };
-  for (auto second = c.ingest.begin(); second != c.ingest.end(); ++second) {
-    for (auto first = c.ingest.begin(); first != second; ++first) {
-      const ingest& a = first->second;
-      const ingest& b = second->second;
-      if (!is_sound(a) || !is_sound(b) || lower(a.table) != lower(b.table) ||
-          c.databases.at(a.database).path != c.databases.at(b.database).path || shape(a) == shape(b))
-        continue;
-      problems.add("ingest." + b.name + ".table",
-                   "pipeline '" + a.name +
+  std::map<std::pair<std::filesystem::path, std::string>, std::pair<std::string, table_shape>> tables;
+  for (const auto& [name, pipeline] : c.ingest) {
+    if (!problems.sound("ingest." + name) || !c.databases.contains(pipeline.database))
+      continue;
+    const auto shape = shape_of(pipeline);
+    const auto [table, is_new] =
+      tables.try_emplace({c.databases.at(pipeline.database).path, lower(pipeline.table)}, name, shape);
+    if (!is_new && table->second.second != shape)
+      problems.add("ingest." + name + ".table",
+                   "pipeline '" + table->second.first +
                      "' writes this table with another key or other columns; make them alike, or "
                      "choose another table");
-    }
   }
 }
 

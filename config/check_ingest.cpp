@@ -56,7 +56,8 @@ private:
       else if (!filters.insert(pattern->filter()).second)
         problems_.add(path, "subscribes to the same as another topic of the list; remove one");
       else
-        patterns_.push_back(std::move(*pattern));
+        for (const std::string& name : pattern->names())
+          ++levels_[name];
     }
     topics_known_ = problems_.sound(at("topics"));
   }
@@ -140,21 +141,18 @@ private:
   void check_topic_level(const column& c, const std::string& path) {
     if (!topics_known_)
       return;
+    const auto found = levels_.find(c.source.name);
+    const std::size_t having = found == levels_.end() ? 0 : found->second;
     std::vector<std::string> known;
-    std::size_t having = 0;
-    for (const topic_pattern& pattern : patterns_) {
-      const auto names = pattern.names();
-      having += std::find(names.begin(), names.end(), c.source.name) != names.end() ? 1 : 0;
-      known.insert(known.end(), names.begin(), names.end());
-    }
-    std::sort(known.begin(), known.end());
-    known.erase(std::unique(known.begin(), known.end()), known.end());
+    for (const auto& level : levels_)
+      known.push_back(level.first);
+    const std::string level = problems_.written(path);
     if (having == 0)
-      problems_.add(path, "no topic has the level {" + c.source.name + "}" + did_you_mean(c.source.name, known) +
+      problems_.add(path, level + " names a level that no topic has" + did_you_mean(c.source.name, known) +
                             "; the topics have: " + list_of(known));
-    else if (having < patterns_.size())
-      problems_.add(path, "not every topic has the level {" + c.source.name +
-                            "}; name it in all of them, or make two pipelines");
+    else if (having < pipeline_.topics.size())
+      problems_.add(path,
+                    level + " names a level that not every topic has; name it in all of them, or make two pipelines");
   }
 
   void check_latency(const std::string& path) {
@@ -237,7 +235,7 @@ private:
   findings& problems_;
   std::string path_;
   bool topics_known_ = false;
-  std::vector<topic_pattern> patterns_;
+  std::map<std::string, std::size_t> levels_; ///< {NAME}: in how many topics
 };
 
 } // namespace

@@ -23,6 +23,7 @@ struct problem {
 
   /// "penstock.yaml:12:7: ingest.telemetry.key: ..."
   std::string to_string() const;
+  friend bool operator==(const problem&, const problem&) = default;
 };
 
 struct load_options {

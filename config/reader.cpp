@@ -47,7 +47,7 @@ void reader::read(const section& settings, const tree& from, const std::string& 
       problems_.place(here, member->at, member->value.at, member->value.text);
       std::visit([&](const auto& to) { take(to, input{declared, member->value, here}); }, declared.value);
     } else if (declared.is_required && problems_.sound(here)) {
-      problems_.add(here, "is missing; it is needed here: " + declared.doc);
+      problems_.add(here, "is missing: " + declared.doc);
     }
   }
 }

@@ -48,7 +48,7 @@ result<topic_pattern> topic_pattern::parse(std::string_view pattern) {
       return wrong("# must be the last level");
     if (next->what == level::kind::name &&
         std::find(made.levels_.begin(), made.levels_.end(), *next) != made.levels_.end())
-      return wrong("{" + next->text + "} stands twice; a name can be given once");
+      return wrong("a {NAME} stands twice; give each level its own");
     made.levels_.push_back(std::move(*next));
     from = to + 1;
   }

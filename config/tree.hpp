@@ -16,7 +16,7 @@ constexpr std::size_t file_bytes_max = 1u << 20;
 /// The deepest configuration needs 6 levels; the parser recurses once a level.
 constexpr std::size_t nesting_max = 32;
 /// Of one section or list.
-constexpr std::size_t members_max = 10'000;
+constexpr std::size_t members_max = 1'000;
 
 struct tree {
   enum class kind { nothing, scalar, list, map };

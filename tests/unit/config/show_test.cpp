@@ -1,0 +1,94 @@
+// What is printed from the declarations: the effective configuration, differences, the reference table.
+#include "config/diff.hpp"
+#include "tests/unit/config/support.hpp"
+
+#include <gmock/gmock.h>
+
+namespace penstock::config {
+
+using namespace test;
+using ::testing::HasSubstr;
+
+namespace {
+
+const std::filesystem::path source_root = PENSTOCK_SOURCE_DIR;
+
+std::string rich() {
+  return pipeline_with(99, R"(      deep: {from: "payload.a[0].b", type: real, optional: true}
+      at: {from: $received, type: timestamp}
+      note2: {value: "true: [x] $${Y} \" é", type: text}
+      nothing: {value: "", type: text}
+      five: {value: 5, type: integer}
+    indexes: [[user, time desc], [note]]
+    in_flight: {messages_max: 10, bytes_max: 1000001B}
+    lag_warning: 90s
+control: {broker: main, control_topic: c/d}
+log: {level: error, format: json}
+node: {name: n1, http: off}
+data: "/srv/a b: c")") +
+         "\n";
+}
+
+TEST(show, prints_what_loads_to_the_same_configuration) {
+  const std::string extra =
+    "  own: {embedded: true}\n  tls: {url: 'mqtts://h', user: u, version: 3.1.1, tls: {ca: ca.pem}}\n";
+  std::string text = rich();
+  text.replace(0, text.find('\n'), "brokers:\n  main: {url: 'mqtt://h'}\n" + extra);
+  const configuration c = loaded(text);
+  EXPECT_EQ(loaded(show(c, false)), c) << show(c, false);
+  EXPECT_EQ(loaded(show(c, true)), c) << show(c, true);
+}
+
+TEST(show, prints_every_default) {
+  const std::string text = show(loaded(pipeline_with()), false);
+  for (const char* line :
+       {"keep_alive: 30s\n", "bytes_max: 16MiB\n", "lag_warning: 5s\n", "restarts_max: 10\n", "level: info\n",
+        "synchronous: full\n", "busy_timeout: 5s\n", "http: 127.0.0.1:8080\n", "data: /etc/penstock/data\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
+TEST(diff, finds_nothing_where_nothing_changed) { EXPECT_TRUE(diff(loaded(rich()), loaded(rich())).empty()); }
+
+TEST(diff, names_what_changed_and_whether_it_can_be_taken_live) {
+  const auto before = loaded(pipeline_with(99, "    lag_warning: 1s\nlog: {level: info}"));
+  const auto after =
+    loaded(pipeline_with(99, "    lag_warning: 2s\n    shards: 2\nlog: {level: debug}\ncontrol: {broker: main}"));
+  std::vector<std::string> found;
+  for (const change& c : diff(before, after))
+    found.push_back(c.path + ": " + c.before + " -> " + c.after + (c.reloadable ? ", live" : ""));
+  EXPECT_THAT(found,
+              ::testing::ElementsAre("control.broker:  -> main", "control.status_topic:  -> \"penstock/{node}/status\"",
+                                     "ingest.p.lag_warning: 1s -> 2s, live", "ingest.p.shards: 1 -> 2",
+                                     "log.level: info -> debug, live"));
+}
+
+TEST(diff, names_what_came_and_went) {
+  const auto one = loaded("brokers: {a: {embedded: true}}");
+  const auto none = loaded("log: {level: info}");
+  EXPECT_EQ(diff(one, none).front().path, "brokers.a.connect_timeout");
+  EXPECT_EQ(diff(one, none).front().after, "");
+  EXPECT_EQ(diff(none, one).front().before, "");
+}
+
+TEST(reference, in_the_document_is_the_one_of_the_declarations) {
+  const std::string text = read(source_root / "docs/configuration.md");
+  const std::string begin = "<!-- settings: begin (generated) -->\n";
+  const auto from = text.find(begin);
+  const auto to = text.find("<!-- settings: end -->");
+  ASSERT_NE(from, std::string::npos);
+  ASSERT_NE(to, std::string::npos);
+  EXPECT_EQ(text.substr(from + begin.size(), to - from - begin.size()), reference_markdown())
+    << "put the table as it should be between the two markers";
+}
+
+TEST(reference, has_a_row_a_setting) {
+  const std::string table = reference_markdown();
+  for (const char* path :
+       {"`data`", "`nodes.NAME.http`", "`brokers.NAME.tls.ca`", "`databases.NAME.synchronous`",
+        "`ingest.NAME.columns.NAME.from`", "`ingest.NAME.in_flight.bytes_max`", "`control.status_topic`"})
+    EXPECT_THAT(table, HasSubstr(std::string{"\n| "} + path + " | "));
+}
+
+} // namespace
+
+} // namespace penstock::config

@@ -1,0 +1,67 @@
+#include "config/value.hpp"
+
+#include <gtest/gtest.h>
+
+namespace penstock::config {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+TEST(value, durations_have_a_unit) {
+  EXPECT_EQ(*parse_duration("100ms"), 100ms);
+  EXPECT_EQ(*parse_duration("5s"), 5s);
+  EXPECT_EQ(*parse_duration("10m"), 10min);
+  EXPECT_EQ(*parse_duration("2 h"), 2h);
+  EXPECT_EQ(*parse_duration("7d"), 7 * 24h);
+  for (const char* text :
+       {"", "5", "s", "5S", "-5s", "1.5s", "1h30m", "5 s ", "99999999999999999999s", "9223372036854775807d"})
+    EXPECT_FALSE(parse_duration(text)) << text;
+}
+
+TEST(value, durations_and_sizes_print_in_the_largest_unit_that_fits) {
+  EXPECT_EQ(to_text(0ms), "0s");
+  EXPECT_EQ(to_text(1500ms), "1500ms");
+  EXPECT_EQ(to_text(90s), "90s");
+  EXPECT_EQ(to_text(48h), "2d");
+  EXPECT_EQ(size_to_text(0), "0B");
+  EXPECT_EQ(size_to_text(1023), "1023B");
+  EXPECT_EQ(size_to_text(16u << 20), "16MiB");
+}
+
+TEST(value, sizes_have_a_unit) {
+  EXPECT_EQ(*parse_size("16MiB"), 16u << 20);
+  EXPECT_EQ(*parse_size("0B"), 0u);
+  for (const char* text : {"16", "16MB", "16mib", "MiB", "1.5GiB"})
+    EXPECT_FALSE(parse_size(text)) << text;
+}
+
+TEST(value, addresses_are_host_and_port) {
+  EXPECT_EQ(*parse_address("0.0.0.0:0"), (address{"0.0.0.0", 0}));
+  EXPECT_EQ(*parse_address("[::1]:80"), (address{"::1", 80}));
+  EXPECT_EQ((address{"::1", 80}).to_string(), "[::1]:80");
+  for (const char* text : {"", ":80", "h", "h:", "h:x", "h:65536", "::1:80", "h/x:80", "[::1]", "a b:1"})
+    EXPECT_FALSE(parse_address(text)) << text;
+}
+
+TEST(value, sources_print_as_they_were_written) {
+  for (const char* text : {"payload.raw", "payload.rest", "payload.a", "payload.a.b[0].c", "payload[3].x",
+                           "payload.a[0][1]", "topic", "topic.user_id", "$received", "$latency_ms"}) {
+    const auto source = parse_source(text);
+    ASSERT_TRUE(source) << text;
+    EXPECT_EQ(to_text(*source), text);
+  }
+}
+
+TEST(value, escaped_variables_come_back_as_they_were) {
+  const auto nothing = [](const std::string&) { return std::optional<std::string>{}; };
+  for (const char* text : {"", "$", "$$", "${", "$${", "$$${X}", "a${X}b$", "{$}", "$a{$$$${"}) {
+    EXPECT_FALSE(has_variables(escape_variables(text))) << text;
+    EXPECT_EQ(*with_variables(escape_variables(text), nothing), text);
+  }
+  EXPECT_TRUE(has_variables("a $$ ${X}"));
+}
+
+} // namespace
+
+} // namespace penstock::config
