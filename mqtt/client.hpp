@@ -1,10 +1,12 @@
-// An MQTT session over a socket: the pure session (mqtt/session.hpp) on an Asio transport. Many clients share one io thread.
-// Thread-safe: every call posts to the io thread; handlers run on the io thread and must copy, post one message, return.
+// An MQTT session over a socket: the pure session (mqtt/session.hpp) on an Asio transport. Many clients share one io
+// thread. Thread-safe: every call posts to the io thread; handlers run on the io thread and must copy, post one
+// message, return.
 #pragma once
 
 #include "config/config.hpp"
 #include "core/error.hpp"
 #include "core/types.hpp"
+#include "mqtt/message.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -18,58 +20,28 @@
 
 namespace penstock::mqtt {
 
-/// A message from the broker. Views into the burst's buffer.
-struct inbound {
-  std::string_view topic;
-  std::string_view payload;
-  std::uint8_t qos = 0;
-  bool duplicate = false; ///< DUP: the broker sent it before
-  bool retained = false;
-  // MQTT 5 response topic, correlation data and user properties can be added here when something reads them.
-};
-
-/// The messages of one read, in order of arrival: sequences first, first+1, ... Immutable; owns the bytes.
-struct burst {
-  sequence first = 0;
-  wall_time arrived;
-  std::size_t bytes = 0; ///< of the packets
-  std::vector<inbound> messages;
-  std::vector<std::shared_ptr<const void>> storage; ///< what the views point into
-};
-
 struct connection_state {
   bool connected = false;
-  bool session_present = false;  ///< of the CONNACK
-  bool session_lost = false;     ///< session_present is 0 though this client had a session before in this process
-  std::uint8_t protocol = 0;     ///< 4: 3.1.1, 5: 5
-  std::uint64_t connects = 0;    ///< so far
-  std::optional<error> reason;   ///< why it is not connected; fatal: see its code
-};
-
-struct outbound {
-  std::string topic;
-  std::string payload;
-  std::uint8_t qos = 0;
-  bool retain = false;
-  std::uint64_t token = 0; ///< comes back in on_published
-};
-
-struct last_will {
-  std::string topic;
-  std::string payload;
-  std::uint8_t qos = 1;
-  bool retain = true;
+  bool session_present = false; ///< of the CONNACK
+  bool session_lost = false;    ///< session_present is 0 though this client had a session before in this process
+  std::uint8_t protocol = 0;    ///< 4: 3.1.1, 5: 5
+  std::uint64_t connects = 0;   ///< so far
+  std::optional<error> reason;  ///< why it is not connected; fatal: see its code
 };
 
 struct client_options {
   config::broker broker;
   std::string client_id;
-  bool clean_start = false;                   ///< true: a session that ends with the connection
-  std::vector<std::string> subscriptions;     ///< filters, as sent ($share/... included)
+  bool clean_start = false;               ///< true: a session that ends with the connection
+  std::vector<std::string> subscriptions; ///< filters, as sent ($share/... included)
   std::uint8_t subscription_qos = 1;
   std::uint32_t in_flight_messages_max = 20'000; ///< delivered and not released; beyond it the socket is not read
   std::uint64_t in_flight_bytes_max = 16u << 20;
-  std::uint16_t publish_window_max = 1'000;   ///< outbound QoS > 0 in flight; also at most the broker's Receive Maximum
+  std::uint16_t publish_window_max = 1'000; ///< outbound QoS > 0 in flight; also at most the broker's Receive Maximum
+  std::uint16_t publish_window_max_3_1_1 =
+    20; ///< the same on 3.1.1, where a broker loses in silence what is beyond its own
+  std::uint32_t packet_bytes_max =
+    16u << 20; ///< announced; MQTT 5 brokers drop larger messages, 3.1.1: the connection ends
   std::optional<last_will> will;
 };
 
@@ -92,23 +64,25 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
-/// Reconnects by itself with jittered backoff until stopped; keeps asking after a fatal refusal too, at the longest interval
-/// (the broker's operator may mend it), and says the reason once.
+/// Connected means: the session is there, and a new one has its subscriptions (SUBACK; one refused is an error that
+/// ends the connection). Reconnects by itself with jittered backoff until stopped; keeps asking after a fatal refusal
+/// too, at the longest interval (the broker's operator may mend it), and says the reason once.
 class client {
 public:
   client(io_thread& io, client_options options, client_handlers handlers);
   ~client(); ///< closes the socket without DISCONNECT; no handler runs afterwards
 
   void start();
-  /// Everything delivered up to and including `last` is done with: acknowledge it, in order of arrival, in one write. Of
-  /// messages that came over a former connection nothing is sent (the broker delivers them again).
+  /// Everything delivered up to and including `last` is done with: acknowledge it, in order of arrival, in one write.
+  /// Of messages that came over a former connection nothing is sent (the broker delivers them again).
   void release(sequence last);
   /// Queues messages for publishing. The caller bounds what it has outstanding (by on_published).
   void publish(std::vector<outbound> messages);
-  /// Stop reading (what was delivered can still be released).
+  /// Stop reading once connected (what was delivered can still be released).
   void pause();
   void resume();
-  /// Writes the acknowledgements that are released, sends DISCONNECT, closes. `done` runs on the io thread.
+  /// Writes the acknowledgements that are released, sends DISCONNECT, closes, within 2 s. `done` runs on the io thread,
+  /// once, unless the client is destroyed first. Nothing can be started afterwards.
   void stop(std::function<void()> done);
 
 private:

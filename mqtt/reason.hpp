@@ -1,0 +1,16 @@
+// A broker's refusals as errors.
+#pragma once
+
+#include "core/error.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace penstock::mqtt {
+
+/// Of an MQTT 5 reason code >= 0x80: "WHAT: not authorised (0x87), BROKER'S TEXT".
+error error_of_reason(std::uint8_t reason, std::string_view what, std::string_view broker_text);
+/// Of a 3.1.1 CONNACK return code > 0.
+error error_of_return_code(std::uint8_t code);
+
+} // namespace penstock::mqtt

@@ -1,0 +1,510 @@
+#include "mqtt/session.hpp"
+
+#include "core/assert.hpp"
+#include "mqtt/reason.hpp"
+
+#include <algorithm>
+
+namespace penstock::mqtt {
+
+namespace {
+
+/// PUBLISH uses the identifiers from 1 up to the window, so that this one is always free.
+constexpr std::uint16_t subscribe_packet_id = 65'535;
+constexpr std::uint32_t session_never_expires = 0xffff'ffff;
+constexpr std::uint8_t retain_only_if_new = 0x10;
+
+error violation(std::string text) { return {errc::protocol_violation, std::move(text)}; }
+
+} // namespace
+
+session::session(session_options options) : options_(std::move(options)) {
+  assert_that(options_.publish_window_max > 0 && options_.publish_window_max < subscribe_packet_id,
+              "the publish window is between 1 and 65,534");
+  assert_that(options_.publish_window_max_3_1_1 > 0, "the publish window of 3.1.1 is at least 1");
+  assert_that(options_.keep_alive.count() <= 65'535, "the keep alive is at most 65,535 s");
+}
+
+void session::open(monotonic now) {
+  close();
+  open_ = true;
+  fell_back_ = false;
+  connect_packet packet;
+  packet.version = options_.version;
+  packet.client_id = options_.client_id;
+  packet.clean_start = options_.clean_start;
+  packet.keep_alive_s = static_cast<std::uint16_t>(options_.keep_alive.count());
+  if (!options_.user.empty())
+    packet.user = options_.user;
+  if (!options_.password.empty())
+    packet.password = options_.password;
+  if (const auto& will = options_.will)
+    packet.will = will_packet{will->topic, will->payload, will->qos, will->retain};
+  packet.session_expiry_s = options_.clean_start ? 0 : session_never_expires;
+  packet.receive_maximum = static_cast<std::uint16_t>(std::clamp<std::uint32_t>(options_.receive_max, 1, 65'535));
+  packet.packet_bytes_max = options_.packet_bytes_max;
+  packet.topic_alias_max = options_.topic_alias_max;
+  encode(output_, packet);
+  keep_alive_ = options_.keep_alive;
+  last_sent_ = now;
+  last_received_ = now;
+}
+
+void session::close() {
+  for (const auto token : output_tokens_)
+    completions_.push_back({token, 0x80});
+  output_tokens_.clear();
+  output_.clear();
+  for (const auto& entry : unacknowledged_)
+    if (entry.qos == 2 && state_of(entry.packet_id) == inbound_state::delivered)
+      state_of(entry.packet_id) = inbound_state::none;
+  unacknowledged_.clear();
+  aliases_.clear();
+  resend_.clear();
+  sent_ = 0;
+  window_ = 0;
+  packet_wanted_ = 0;
+  pinged_.reset();
+  open_ = established_ = subscribed_ = false;
+}
+
+void session::finish() {
+  if (!open_)
+    return;
+  encode(output_, disconnect_packet{}, options_.version);
+  established_ = false;
+}
+
+result<std::size_t> session::feed(std::string_view bytes, monotonic now, burst& out) {
+  ++feeds_;
+  packet_wanted_ = 0;
+  const std::size_t bytes_before = out.bytes;
+  std::size_t taken = 0;
+  packet_view packet;
+  std::optional<error> failure;
+  while (taken < bytes.size()) {
+    const auto status = scan(bytes.substr(taken), packet);
+    if (status == scan_status::malformed || packet.size > options_.packet_bytes_max) {
+      failure = violation(status == scan_status::malformed
+                            ? "malformed packet header"
+                            : "a packet of " + std::to_string(packet.size) + " bytes, more than the limit");
+      break;
+    }
+    if (status == scan_status::incomplete) {
+      packet_wanted_ = packet.size;
+      break;
+    }
+    auto done = packet.type == packet_type::publish ? on_publish(packet, out) : on_packet(packet);
+    if (!done) {
+      failure = done.error();
+      break;
+    }
+    taken += packet.size;
+  }
+  if (taken > 0) {
+    last_received_ = now;
+    pinged_.reset();
+  }
+  if (out.bytes > bytes_before) {
+    portions_.push_back({delivered_, out.bytes - bytes_before});
+    unreleased_bytes_ += out.bytes - bytes_before;
+  }
+  if (failure)
+    return *std::move(failure);
+  return taken;
+}
+
+result<void> session::on_packet(const packet_view& packet) {
+  if (!open_)
+    return violation("a packet outside of a connection");
+  if (packet.type == packet_type::connack)
+    return on_connack(packet);
+  if (!established_)
+    return violation(std::string{name_of(packet.type)} + " before CONNACK");
+  switch (packet.type) {
+  case packet_type::puback:
+  case packet_type::pubrec:
+  case packet_type::pubrel:
+  case packet_type::pubcomp: return on_ack(packet);
+  case packet_type::suback: return on_suback(packet);
+  case packet_type::pingresp: return decode_ping(packet);
+  case packet_type::disconnect: return on_disconnect(packet);
+  default: return violation(std::string{name_of(packet.type)} + " from a broker that may not send it");
+  }
+}
+
+// --- inbound
+// ----------------------------------------------------------------------------------------------------------
+
+result<void> session::on_publish(const packet_view& packet, burst& out) {
+  if (!established_)
+    return violation("PUBLISH before CONNACK");
+  auto decoded = decode_publish(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  publish_packet& message = *decoded;
+  if (message.topic_alias != 0)
+    if (auto resolved = resolve_alias(message, out); !resolved)
+      return resolved;
+  if (message.qos == 2) {
+    inbound_state& state = state_of(message.packet_id);
+    if (message.duplicate && state == inbound_state::received)
+      encode_success(output_, packet_type::pubrec, message.packet_id);
+    if (message.duplicate && state != inbound_state::none)
+      return {};
+    state = inbound_state::delivered;
+  }
+  deliver(message, packet.size, out);
+  return {};
+}
+
+result<void> session::resolve_alias(publish_packet& message, burst& out) {
+  const std::size_t index = message.topic_alias;
+  if (index > options_.topic_alias_max)
+    return violation("PUBLISH: topic alias " + std::to_string(index) + " is above the maximum");
+  if (aliases_.size() <= index)
+    aliases_.resize(index + 1);
+  alias& known = aliases_[index];
+  if (!message.topic.empty()) {
+    known = {std::make_shared<const std::string>(message.topic), 0};
+    return {};
+  }
+  if (!known.topic)
+    return violation("PUBLISH: topic alias " + std::to_string(index) + " is not known");
+  if (known.feed != feeds_) {
+    out.storage.push_back(known.topic);
+    known.feed = feeds_;
+  }
+  message.topic = *known.topic;
+  return {};
+}
+
+void session::deliver(const publish_packet& message, std::size_t size, burst& out) {
+  ++delivered_;
+  if (out.messages.empty())
+    out.first = delivered_;
+  out.messages.push_back({message.topic, message.payload, message.qos, message.duplicate, message.retained});
+  out.bytes += size;
+  unacknowledged_.push_back({message.packet_id, message.qos});
+}
+
+void session::release(sequence last) {
+  last = std::min(last, delivered_);
+  if (last <= released_)
+    return;
+  released_ = last;
+  while (!portions_.empty() && portions_.front().last <= last) {
+    unreleased_bytes_ -= portions_.front().bytes;
+    portions_.pop_front();
+  }
+  const std::uint64_t still = delivered_ - last;
+  while (unacknowledged_.size() > still) {
+    const auto entry = unacknowledged_.front();
+    unacknowledged_.pop_front();
+    if (!established_ || entry.qos == 0)
+      continue;
+    if (entry.qos == 2)
+      state_of(entry.packet_id) = inbound_state::received;
+    encode_success(output_, entry.qos == 1 ? packet_type::puback : packet_type::pubrec, entry.packet_id);
+  }
+}
+
+session::inbound_state& session::state_of(std::uint16_t packet_id) {
+  if (inbound_states_.empty())
+    inbound_states_.resize(65'536, inbound_state::none);
+  return inbound_states_[packet_id];
+}
+
+// --- the broker's answers
+// ---------------------------------------------------------------------------------------------
+
+error session::refusal(const connack_packet& answer) {
+  const bool five = options_.version == version::v5;
+  if (five && (answer.reason == 0x01 || answer.reason == 0x84)) {
+    options_.version = version::v3_1_1;
+    fell_back_ = true;
+    return {errc::unsupported, "the broker does not speak MQTT 5"};
+  }
+  return five ? error_of_reason(answer.reason, "the broker refused the connection", answer.reason_text)
+              : error_of_return_code(answer.reason);
+}
+
+result<void> session::on_connack(const packet_view& packet) {
+  if (established_)
+    return violation("a second CONNACK");
+  auto decoded = decode_connack(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  const connack_packet& answer = *decoded;
+  if (answer.reason != 0)
+    return refusal(answer);
+  if (answer.session_present && options_.clean_start)
+    return violation("CONNACK: a session is present though a clean start was asked for");
+  established_ = true;
+  session_present_ = answer.session_present;
+  session_lost_ = had_session_ && !session_present_;
+  had_session_ = !options_.clean_start;
+  broker_qos_max_ = answer.qos_max;
+  broker_retains_ = answer.retain_available;
+  broker_packet_bytes_max_ = answer.packet_bytes_max;
+  if (answer.keep_alive_s)
+    keep_alive_ = std::chrono::seconds{*answer.keep_alive_s};
+  const std::size_t broker_window =
+    options_.version == version::v5 ? answer.receive_maximum : options_.publish_window_max_3_1_1;
+  window_ = std::min<std::size_t>(options_.publish_window_max, broker_window);
+  subscribe();
+  if (session_present_)
+    resume_flights();
+  else
+    abandon_flights();
+  pump();
+  return {};
+}
+
+void session::subscribe() {
+  subscribed_ = options_.subscriptions.empty();
+  if (subscribed_)
+    return;
+  subscribe_packet packet{subscribe_packet_id, {}};
+  for (const auto& filter : options_.subscriptions)
+    packet.subscriptions.push_back({filter, static_cast<std::uint8_t>(options_.subscription_qos | retain_only_if_new)});
+  encode(output_, packet, options_.version);
+}
+
+result<void> session::on_suback(const packet_view& packet) {
+  auto decoded = decode_suback(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  if (decoded->packet_id != subscribe_packet_id || subscribed_)
+    return violation("SUBACK without a SUBSCRIBE");
+  if (decoded->reasons.size() != options_.subscriptions.size())
+    return violation("SUBACK with " + std::to_string(decoded->reasons.size()) + " reasons for " +
+                     std::to_string(options_.subscriptions.size()) + " filters");
+  for (std::size_t i = 0; i < options_.subscriptions.size(); ++i) {
+    const auto reason = static_cast<std::uint8_t>(decoded->reasons[i]);
+    const std::string what = "the broker refused the subscription " + options_.subscriptions[i];
+    if (reason >= 0x80 && options_.version == version::v3_1_1)
+      return error{errc::not_authorised, what};
+    if (reason >= 0x80)
+      return error_of_reason(reason, what, {});
+  }
+  subscribed_ = true;
+  return {};
+}
+
+result<void> session::on_disconnect(const packet_view& packet) {
+  auto decoded = decode_disconnect(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  if (options_.version == version::v3_1_1)
+    return violation("DISCONNECT from a broker that may not send it");
+  if (decoded->reason == 0)
+    return error{errc::connection_lost, "the broker ended the connection"};
+  return error_of_reason(decoded->reason, "the broker ended the connection", decoded->reason_text);
+}
+
+result<void> session::on_ack(const packet_view& packet) {
+  auto decoded = decode_ack(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  const ack_packet& ack = *decoded;
+  const bool known_reasons = options_.version == version::v5;
+  if (ack.type == packet_type::pubrel) {
+    const bool known = !inbound_states_.empty() && inbound_states_[ack.packet_id] != inbound_state::none;
+    if (known)
+      inbound_states_[ack.packet_id] = inbound_state::none;
+    const std::uint8_t reason = known || !known_reasons ? 0 : 0x92;
+    encode(output_, ack_packet{packet_type::pubcomp, ack.packet_id, reason}, options_.version);
+    return {};
+  }
+  flight* found = flight_of(ack.packet_id);
+  const std::uint8_t qos = ack.type == packet_type::puback ? 1 : 2;
+  if (found != nullptr && found->message.qos != qos)
+    return violation(std::string{name_of(ack.type)} + " for a message of another QoS");
+  const auto slot = static_cast<std::uint16_t>(ack.packet_id - 1);
+  if (ack.type == packet_type::pubrec) {
+    if (found != nullptr && found->state == flight_state::published && ack.reason >= 0x80) {
+      complete(slot, ack.reason);
+    } else {
+      if (found != nullptr) {
+        found->state = flight_state::released;
+        std::string{}.swap(found->message.payload);
+      }
+      const std::uint8_t reason = found != nullptr || !known_reasons ? 0 : 0x92;
+      if (found != nullptr || ack.reason < 0x80)
+        encode(output_, ack_packet{packet_type::pubrel, ack.packet_id, reason}, options_.version);
+    }
+  } else if (found != nullptr) {
+    if (ack.type == packet_type::pubcomp && found->state != flight_state::released)
+      return violation("PUBCOMP before PUBREC");
+    complete(slot, ack.type == packet_type::pubcomp ? std::uint8_t{0} : ack.reason);
+  }
+  pump();
+  return {};
+}
+
+// --- outbound
+// ---------------------------------------------------------------------------------------------------------
+
+void session::publish(outbound message) {
+  queue_.push_back(std::move(message));
+  if (established_)
+    pump();
+}
+
+/// 0, or the reason why the broker would refuse it (or end the connection over it).
+std::uint8_t session::refused_by_broker(const outbound& message) const {
+  if (!valid_topic(message.topic))
+    return 0x90;
+  if (message.qos > broker_qos_max_)
+    return 0x9b;
+  if (message.retain && !broker_retains_)
+    return 0x9a;
+  const std::size_t size = 1 + 4 + 2 + message.topic.size() + 2 + 1 + message.payload.size();
+  if (size > packet_bytes_limit || (broker_packet_bytes_max_ != 0 && size > broker_packet_bytes_max_))
+    return 0x95;
+  return 0;
+}
+
+void session::pump() {
+  while (!resend_.empty() && sent_ < window_) {
+    const std::uint16_t slot = resend_.front();
+    resend_.pop_front();
+    send(slot);
+  }
+  while (resend_.empty() && !queue_.empty() && (queue_.front().qos == 0 || sent_ < window_)) {
+    outbound message = std::move(queue_.front());
+    queue_.pop_front();
+    if (const std::uint8_t reason = refused_by_broker(message)) {
+      completions_.push_back({message.token, reason});
+      continue;
+    }
+    if (message.qos == 0) {
+      encode(output_, publish_packet{message.topic, message.payload, 0, 0, 0, false, message.retain}, options_.version);
+      output_tokens_.push_back(message.token);
+      continue;
+    }
+    if (free_.empty()) {
+      flights_.emplace_back();
+      free_.push_back(static_cast<std::uint16_t>(flights_.size() - 1));
+    }
+    // The identifier that has been free for longest: a late acknowledgement then meets no new message.
+    const std::uint16_t slot = free_.front();
+    free_.pop_front();
+    flights_[slot] = {std::move(message), next_order_++, flight_state::published, false};
+    send(slot);
+  }
+}
+
+void session::send(std::uint16_t slot) {
+  flight& one = flights_[slot];
+  const auto packet_id = static_cast<std::uint16_t>(slot + 1);
+  ++sent_;
+  const publish_packet packet{one.message.topic, one.message.payload, packet_id,         0,
+                              one.message.qos,   one.duplicate,       one.message.retain};
+  encode(output_, packet, options_.version);
+}
+
+/// The broker still has the session: everything in flight goes on, in the order in which it was first sent.
+void session::resume_flights() {
+  std::vector<std::uint16_t> slots;
+  for (std::size_t i = 0; i < flights_.size(); ++i)
+    if (flights_[i].state != flight_state::free)
+      slots.push_back(static_cast<std::uint16_t>(i));
+  std::sort(slots.begin(), slots.end(),
+            [this](std::uint16_t a, std::uint16_t b) { return flights_[a].order < flights_[b].order; });
+  for (const std::uint16_t slot : slots) {
+    if (flights_[slot].state == flight_state::released) {
+      ++sent_;
+      encode(output_, ack_packet{packet_type::pubrel, static_cast<std::uint16_t>(slot + 1), 0}, options_.version);
+    } else {
+      flights_[slot].duplicate = true;
+      resend_.push_back(slot);
+    }
+  }
+}
+
+/// The broker has no session: identifiers mean nothing to it any more.
+void session::abandon_flights() {
+  std::fill(inbound_states_.begin(), inbound_states_.end(), inbound_state::none);
+  std::vector<flight> again;
+  for (std::size_t i = 0; i < flights_.size(); ++i) {
+    flight& one = flights_[i];
+    if (one.state != flight_state::free && one.message.qos == 2)
+      completions_.push_back(
+        {one.message.token, one.state == flight_state::released ? std::uint8_t{0} : std::uint8_t{0x92}});
+    else if (one.state != flight_state::free)
+      again.push_back(std::move(one));
+  }
+  flights_.clear();
+  free_.clear();
+  std::sort(again.begin(), again.end(), [](const flight& a, const flight& b) { return a.order > b.order; });
+  for (auto& one : again)
+    queue_.push_front(std::move(one.message));
+}
+
+void session::complete(std::uint16_t slot, std::uint8_t reason) {
+  completions_.push_back({flights_[slot].message.token, reason});
+  flights_[slot] = {};
+  free_.push_back(slot);
+  --sent_;
+}
+
+/// The flight that was sent with this identifier on this connection, or nullptr.
+session::flight* session::flight_of(std::uint16_t packet_id) {
+  const std::size_t slot = packet_id - 1u;
+  if (slot >= flights_.size() || flights_[slot].state == flight_state::free)
+    return nullptr;
+  if (std::find(resend_.begin(), resend_.end(), slot) != resend_.end())
+    return nullptr;
+  return &flights_[slot];
+}
+
+void session::take_output(monotonic now, std::string& bytes, std::vector<std::uint64_t>& tokens) {
+  last_sent_ = now;
+  bytes.clear();
+  tokens.clear();
+  bytes.swap(output_);
+  tokens.swap(output_tokens_);
+}
+
+std::vector<completion> session::take_completions() { return std::exchange(completions_, {}); }
+
+// --- keep alive
+// -------------------------------------------------------------------------------------------------------
+
+std::optional<monotonic> session::deadline(bool reading) const {
+  if (!established_ || keep_alive_.count() == 0)
+    return std::nullopt;
+  const monotonic::duration whole = keep_alive_;
+  monotonic due = last_sent_ + whole * 3 / 4;
+  if (reading)
+    due = std::min(due, pinged_ ? *pinged_ + whole / 2 : last_received_ + whole);
+  return due;
+}
+
+result<void> session::tick(monotonic now, bool reading) {
+  if (!established_ || keep_alive_.count() == 0)
+    return {};
+  const monotonic::duration whole = keep_alive_;
+  if (!reading)
+    pinged_.reset();
+  if (pinged_ && now >= *pinged_ + whole / 2)
+    return error{errc::timed_out, "the broker has not answered a PINGREQ"};
+  const bool silent = now >= last_sent_ + whole * 3 / 4;
+  const bool deaf = reading && !pinged_ && now >= last_received_ + whole;
+  if (silent || deaf) {
+    encode_pingreq(output_);
+    last_sent_ = now;
+    if (reading && !pinged_)
+      pinged_ = now;
+  }
+  return {};
+}
+
+void session::reading_resumed(monotonic now) {
+  last_received_ = now;
+  pinged_.reset();
+}
+
+} // namespace penstock::mqtt

@@ -1,0 +1,136 @@
+// What the client's tests share: a real mosquitto in a directory of its own, and handlers that write down what they
+// get.
+#pragma once
+
+#include "mqtt/client.hpp"
+#include "mqtt/embedded_broker.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+namespace penstock::mqtt {
+
+constexpr std::chrono::seconds patience{20};
+
+class temporary_directory {
+public:
+  temporary_directory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "penstock-mqtt-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~temporary_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  temporary_directory(const temporary_directory&) = delete;
+  temporary_directory& operator=(const temporary_directory&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+private:
+  std::filesystem::path path_;
+};
+
+/// A mosquitto on a free port, ended with the test.
+class test_broker {
+public:
+  explicit test_broker(std::vector<std::string> settings = {})
+    : broker_({directory_.path(), 0, std::chrono::seconds{10}, std::move(settings)}) {
+    auto started = broker_.start();
+    EXPECT_TRUE(started) << (started ? "" : started.error().to_string());
+  }
+  embedded_broker& process() { return broker_; }
+  const std::filesystem::path& directory() const { return directory_.path(); }
+
+  client_options options(const std::string& id, std::vector<std::string> filters = {}) const {
+    client_options out;
+    out.broker.host = "127.0.0.1";
+    out.broker.port = broker_.port();
+    out.broker.reconnect_min = std::chrono::milliseconds{10};
+    out.broker.reconnect_max = std::chrono::milliseconds{100};
+    out.client_id = id;
+    out.subscriptions = std::move(filters);
+    out.subscription_qos = 2;
+    return out;
+  }
+
+private:
+  temporary_directory directory_;
+  embedded_broker broker_;
+};
+
+/// Fields are read inside `await`'s condition, or after the client is gone.
+struct recorder {
+  struct message {
+    sequence number;
+    std::string topic;
+    std::string payload;
+    std::uint8_t qos;
+    bool duplicate;
+  };
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<message> received;
+  connection_state state;
+  std::vector<connection_state> states;
+  std::map<std::uint64_t, std::uint8_t> published;
+  bool stopped = false;
+
+  client_handlers handlers() {
+    return {[this](std::shared_ptr<const burst> arrived) { add(*arrived); },
+            [this](const connection_state& now) {
+              const std::lock_guard lock{mutex};
+              state = now;
+              states.push_back(now);
+              changed.notify_all();
+            },
+            [this](std::uint64_t token, std::uint8_t reason) {
+              const std::lock_guard lock{mutex};
+              published[token] = reason;
+              changed.notify_all();
+            }};
+  }
+  std::function<void()> on_stopped() {
+    return [this] {
+      const std::lock_guard lock{mutex};
+      stopped = true;
+      changed.notify_all();
+    };
+  }
+
+  template <class Condition>
+  bool await(Condition condition) {
+    std::unique_lock lock{mutex};
+    return changed.wait_for(lock, patience, condition);
+  }
+  std::size_t count() {
+    const std::lock_guard lock{mutex};
+    return received.size();
+  }
+  std::vector<std::string> payloads() {
+    const std::lock_guard lock{mutex};
+    std::vector<std::string> out;
+    for (const auto& one : received)
+      out.push_back(one.payload);
+    return out;
+  }
+
+private:
+  void add(const burst& arrived) {
+    const std::lock_guard lock{mutex};
+    sequence number = arrived.first;
+    for (const auto& one : arrived.messages)
+      received.push_back({number++, std::string{one.topic}, std::string{one.payload}, one.qos, one.duplicate});
+    changed.notify_all();
+  }
+};
+
+} // namespace penstock::mqtt
