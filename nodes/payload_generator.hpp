@@ -19,7 +19,7 @@ struct generator_options {
   std::uint64_t devices = 100;
   double malformed_percent = 0; ///< of the messages, on average
   std::uint64_t seed = 1;
-  wall_time started; ///< tells the keys of two runs apart where no timestamp in the key does
+  wall_time started{}; ///< tells the keys of two runs apart where no timestamp in the key does
 };
 
 struct generated_message {
