@@ -2,6 +2,8 @@
 #include "config/load.hpp"
 #include "config/settings.hpp"
 
+#include <algorithm>
+
 namespace penstock::config {
 
 namespace {
@@ -23,10 +25,10 @@ struct row_type {
 };
 
 struct row_default {
-  std::string operator()(const std::string* value) const { return *value; }
-  std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
+  std::string operator()(std::string* value) const { return *value; }
+  std::string operator()(bool* value) const { return *value ? "true" : "false"; }
   std::string operator()(const number& n) const { return to_text(n, n.get()); }
-  std::string operator()(const std::filesystem::path* value) const { return value->string(); }
+  std::string operator()(std::filesystem::path* value) const { return value->string(); }
   std::string operator()(const word& w) const { return w.get().value_or(""); }
   template <class Other>
   std::string operator()(const Other&) const {
