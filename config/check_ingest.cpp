@@ -24,6 +24,7 @@ public:
     for (const column& c : pipeline_.columns)
       check_column(c);
     check_unique_columns();
+    check_payload_shape();
     check_key();
     check_indexes();
   }
@@ -121,9 +122,10 @@ private:
 
   static std::string constant_conflict(const column& c) {
     const std::string& text = c.source.name;
+    // A JSON number that the type can hold, as the decoder reads it.
     const auto number = [&](auto value) {
       const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-      return !text.empty() && failure == std::errc{} && end == text.data() + text.size();
+      return nlohmann::json::accept(text) && failure == std::errc{} && end == text.data() + text.size();
     };
     const std::string wrong = "does not fit `value`, which is no " + std::string{name_of(c.type)};
     switch (c.type) {
@@ -178,6 +180,21 @@ private:
                       "column '" + rest->name + "' takes payload.rest already; remove one");
       rest = &c;
     }
+  }
+
+  /// A payload is an object or an array: where columns need both, no message could ever be stored.
+  void check_payload_shape() {
+    const column* element = nullptr;
+    const column* member = nullptr;
+    for (const column& c : pipeline_.columns) {
+      if (c.source.from == source::kind::payload_rest)
+        member = &c;
+      else if (c.source.from == source::kind::payload_path && !c.source.path.empty())
+        (c.source.path.front().name.empty() ? element : member) = &c;
+    }
+    if (element != nullptr && member != nullptr && problems_.sound(at_column(*element)))
+      problems_.add(below(at_column(*element), "from"), "takes the payload for an array, and column '" + member->name +
+                                                          "' takes it for an object; keep one kind");
   }
 
   void check_key() {

@@ -151,8 +151,7 @@ section describe_database(database& d) {
      one_of<synchronous>(d.synchronous,
                          {{"full", synchronous::full}, {"normal", synchronous::normal}, {"off", synchronous::off}}),
      "SQLite: `full` keeps commits through a power cut; `normal` may lose the last ones, acknowledged already; `off` "
-     "may lose "
-     "the file."},
+     "may lose the file."},
     setting{"busy_timeout", &d.busy_timeout, "How long one attempt waits for a lock."}.between(1ms, 10min),
   };
 }
