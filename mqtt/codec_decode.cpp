@@ -429,7 +429,9 @@ result<connect_packet> decode_connect(const packet_view& packet) {
   std::uint8_t level = 0;
   if (!from.binary(protocol) || protocol != "MQTT")
     return fault(type, "the protocol is not MQTT");
-  if (!from.byte(level) || (level != 4 && level != 5))
+  if (!from.byte(level))
+    return fault(type, "the protocol level is missing");
+  if (level != 4 && level != 5)
     return error{errc::unsupported, "CONNECT: a version that is neither 3.1.1 nor 5"};
   connect_packet out;
   out.version = static_cast<version>(level);
