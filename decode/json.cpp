@@ -152,13 +152,13 @@ private:
     return set_epoch(column, value.what == kind::number, value.raw, into);
   }
 
-  /// A topic's level, or a constant.
   bool set_level(const json_column& column, std::string_view text, frame_builder& into) {
     if (column.type == column_type::timestamp && !is_json_number(text))
       return set_time(column, text, text, into);
     return set_bare(column, text, into);
   }
 
+  /// From text outside of JSON: a constant, or a topic's level.
   bool set_bare(const json_column& column, std::string_view text, frame_builder& into) {
     switch (column.type) {
     case column_type::integer: return set_integer(column, true, text, into);

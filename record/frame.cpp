@@ -159,6 +159,7 @@ void frame_builder::add_letter(std::string_view topic, std::string_view payload,
   for (const auto& column : columns_)
     assert_that(column.size() == rows(), "no row is open when a letter is added");
   letters_.push_back({std::string{topic}, std::string{payload}, reason.code, reason.message, arrived});
+  letters_words_ += words_for(topic.size()) + words_for(payload.size()) + words_for(reason.message.size() + 1);
 }
 
 void frame_builder::clear() {
@@ -173,6 +174,7 @@ void frame_builder::clear() {
   payloads_.clear();
   arrived_.clear();
   letters_.clear();
+  letters_words_ = 0;
 }
 
 // ---- seal
@@ -190,9 +192,7 @@ public:
     for (const auto& column : from_.columns_)
       words += is_string(column.type) ? capnp::sizeInWords<schema::Strings>() : 0;
     words += 1 + from_.letters_.size() * capnp::sizeInWords<schema::Letter>();
-    for (const auto& letter : from_.letters_)
-      words += words_for(letter.topic.size()) + words_for(letter.payload.size()) + words_for(letter.reason.size() + 1);
-    return words;
+    return words + from_.letters_words_;
   }
 
   std::size_t bulk_words() const {

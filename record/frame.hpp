@@ -177,6 +177,7 @@ private:
   strings payloads_;
   std::vector<std::int64_t> arrived_;
   std::vector<letter> letters_;
+  std::size_t letters_words_ = 0; // of their strings in a frame
 };
 
 } // namespace penstock::record

@@ -1,4 +1,5 @@
 // Decoding the telemetry of the ingest example into frames: seven columns, payloads of about 150 bytes.
+#include "core/time_text.hpp"
 #include "decode/decoder.hpp"
 
 #include <benchmark/benchmark.h>
@@ -89,6 +90,15 @@ void match_topic(benchmark::State& state) {
     benchmark::DoNotOptimize(pattern->match(topic, values));
 }
 BENCHMARK(match_topic);
+
+void parse_time(benchmark::State& state) {
+  std::string text = "2026-01-31T12:00:00.123Z";
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(text.data());
+    benchmark::DoNotOptimize(parse_rfc3339(text));
+  }
+}
+BENCHMARK(parse_time);
 
 } // namespace
 } // namespace penstock::decode
