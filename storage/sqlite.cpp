@@ -286,21 +286,20 @@ result<std::uint64_t> sqlite_store::row_count(const table& table) {
 }
 
 result<std::string> sqlite_store::installation_id() {
-  if (access_ == access::read_only) {
-    auto there = has_table(database_, "penstock_meta");
-    if (!there)
-      return there.error();
-    auto id = *there ? own_.meta("installation_id") : std::string{};
-    if (id && id->empty())
-      return error{errc::schema_mismatch, "no penstock has worked with this database yet"};
+  auto there = has_table(database_, "penstock_meta");
+  if (!there)
+    return there.error();
+  auto id = *there ? own_.meta("installation_id") : std::string{};
+  if (!id || !id->empty())
     return id;
-  }
+  if (access_ == access::read_only)
+    return error{errc::schema_mismatch, "no penstock has worked with this database yet"};
   auto changes = transaction::begin(database_);
   if (!changes)
     return changes.error();
   if (auto created = own_.create(); !created)
     return created.error();
-  auto id = own_.installation_id();
+  id = own_.installation_id();
   if (!id)
     return id;
   if (auto committed = changes->commit(); !committed)

@@ -20,6 +20,12 @@ std::string one_line(std::string text) {
 // SQLite takes a null pointer for NULL, whatever the length.
 const char* address_of(std::string_view text) { return text.data() ? text.data() : ""; }
 
+// A full disk or an I/O error may have rolled back already; then there is nothing to do.
+void roll_back(connection* database) {
+  if (!api::sqlite3_get_autocommit(database))
+    static_cast<void>(execute(database, "ROLLBACK"));
+}
+
 } // namespace
 
 errc code_of(int extended_result) {
@@ -143,6 +149,7 @@ std::string_view statement::string(int column) const {
 }
 
 result<transaction> transaction::begin(connection* database) {
+  roll_back(database);
   // IMMEDIATE: an upgrade from a read lock would fail with 517 at once instead of waiting.
   if (auto begun = execute(database, "BEGIN IMMEDIATE"); !begun)
     return begun.error();
@@ -150,9 +157,8 @@ result<transaction> transaction::begin(connection* database) {
 }
 
 transaction::~transaction() {
-  // A full disk or an I/O error may have rolled back already.
-  if (database_ && !api::sqlite3_get_autocommit(database_))
-    static_cast<void>(execute(database_, "ROLLBACK"));
+  if (database_)
+    roll_back(database_);
 }
 
 result<void> transaction::commit() {

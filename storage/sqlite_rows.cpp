@@ -158,7 +158,7 @@ row_inserter::row_inserter(connection* database, const table& target)
 }
 
 result<std::unique_ptr<row_inserter>> row_inserter::make(connection* database, const table& target) {
-  std::unique_ptr<row_inserter> made{new row_inserter{database, target}};
+  auto made = std::make_unique<row_inserter>(database, target);
   const int outcome = api::sqlite3_create_module(database, module_name, &module, made->source_.get());
   if (outcome != SQLITE_OK)
     return last_failure(database, outcome, "cannot register the rows of frames");
@@ -183,6 +183,7 @@ error row_inserter::explain(error failure) {
 }
 
 attempt row_inserter::insert(const record::frame_view& frame, std::size_t first, std::size_t last) {
+  assert_that(frame.columns() == source_->columns.size(), "a frame has the columns of the table prepared");
   source_->frame = &frame;
   source_->first = first;
   source_->last = last;

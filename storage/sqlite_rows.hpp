@@ -25,6 +25,9 @@ struct row_source {
 /// Inserts ranges of a frame's rows into one table, inside the caller's transaction.
 class row_inserter {
 public:
+  /// Use make().
+  row_inserter(connection* database, const table& target);
+
   /// The table must exist. `target` is copied.
   static result<std::unique_ptr<row_inserter>> make(connection* database, const table& target);
 
@@ -32,7 +35,6 @@ public:
   attempt insert(const record::frame_view& frame, std::size_t first, std::size_t last);
 
 private:
-  row_inserter(connection* database, const table& target);
   error explain(error failure);
 
   connection* database_;

@@ -438,15 +438,5 @@ TEST_F(write_test, every_value_comes_back_as_it_went_in) {
   }
 }
 
-TEST_F(write_test, the_durability_asked_for_is_set) {
-  auto made = settings();
-  made.synchronous = config::synchronous::off;
-  auto target = open(made);
-  ASSERT_TRUE(target);
-  EXPECT_EQ(other().ask("PRAGMA journal_mode"), "wal");
-  ASSERT_TRUE((*target)->prepare(readings()));
-  EXPECT_EQ(other().ask("PRAGMA page_size"), "8192");
-}
-
 } // namespace
 } // namespace penstock::storage::test
