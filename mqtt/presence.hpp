@@ -1,5 +1,5 @@
-// Status and control over MQTT, on a connection of its own, by Paho: a retained status with a last will, and commands as text.
-// Thread-safe. Never blocks the caller for long; Paho's exceptions end here.
+// Status and control over MQTT, on a connection of its own, by Paho: a retained status with a last will, and commands
+// as text. Thread-safe. Never blocks the caller for long; Paho's exceptions end here.
 #pragma once
 
 #include "config/config.hpp"
@@ -21,8 +21,9 @@ struct presence_options {
 };
 
 /// From the configuration. `client_id` is "penstock-<installation>-presence-<node>".
-presence_options presence_options_of(const config::control& control, const config::broker& broker, const std::string& installation,
-                                     const std::string& node, const std::string& version);
+presence_options presence_options_of(const config::control& control, const config::broker& broker,
+                                     const std::string& installation, const std::string& node,
+                                     const std::string& version);
 
 /// Publishes, retained and with QoS 1:
 ///   {"node": NAME, "status": "online" | "offline", "version": V, "pid": N, "since": "RFC 3339"}
@@ -48,7 +49,7 @@ public:
 
 private:
   struct impl;
-  std::shared_ptr<impl> impl_;
+  std::unique_ptr<impl> impl_;
 };
 
 } // namespace penstock::mqtt
