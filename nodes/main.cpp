@@ -1,1 +1,243 @@
-int main() { return 0; }
+// The command line: parses, and hands over to one function a command.
+#include "config/value.hpp"
+#include "nodes/check.hpp"
+#include "nodes/dead_letters.hpp"
+#include "nodes/demo.hpp"
+#include "nodes/exit_codes.hpp"
+#include "nodes/load.hpp"
+#include "nodes/run.hpp"
+#include "nodes/status.hpp"
+#include "nodes/verify.hpp"
+#include "nodes/version.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <iostream>
+#include <string>
+
+namespace {
+
+using namespace penstock::nodes;
+
+/// Set by the subcommand that was given.
+using action = std::function<int()>;
+
+void add_config(CLI::App& command, std::filesystem::path& file, std::string& node, bool required = true) {
+  auto* option = command.add_option("--config,-c", file, "the configuration (YAML, or the same tree as JSON)");
+  if (required)
+    option->required();
+  command.add_option("--node", node, "which of the file's nodes this is");
+}
+
+void add_run(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("run", "Run a node until SIGTERM: what the configuration says flows");
+  command->footer("The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
+                  "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
+                  "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
+                  "  penstock run --config penstock.yaml");
+  auto options = std::make_shared<run_options>();
+  add_config(*command, options->config, options->node);
+  command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
+}
+
+void add_demo(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("demo", "See it work: simulated devices, a real broker, a real database, a kill -9");
+  auto options = std::make_shared<demo_options>();
+  command->add_option("--devices", options->devices, "simulated devices")->capture_default_str();
+  command->add_option("--rate", options->rate, "messages a second")->capture_default_str();
+  command->add_option("--seconds", options->seconds, "how long they publish")->capture_default_str();
+  command->add_flag("!--no-kill", options->kill, "leave out the kill -9 in the middle");
+  command->add_option("--data", options->data, "keep the data in this folder (default: a temporary one, deleted at the end)");
+  command->callback([&chosen, options] { chosen = [options] { return demo(*options, std::cout, std::cerr); }; });
+}
+
+void add_check(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("check", "Check a configuration; every problem is listed at once, with its line");
+  command->footer("  penstock check penstock.yaml\n  penstock check --connect penstock.yaml   # try brokers and databases too");
+  auto options = std::make_shared<check_options>();
+  command->add_option("FILE,--config,-c", options->config, "the configuration")->required();
+  command->add_option("--node", options->node, "which of the file's nodes this is");
+  command->add_flag("--connect", options->connect, "also connect to each broker and open each database (its tables are made)");
+  command->callback([&chosen, options] { chosen = [options] { return check(*options, std::cout, std::cerr); }; });
+}
+
+void add_config_show(CLI::App& app, action& chosen) {
+  auto* group = app.add_subcommand("config", "Look at a configuration");
+  group->require_subcommand(1);
+  auto* command = group->add_subcommand("show", "Print what is in force, with every default; secrets as ***");
+  auto options = std::make_shared<config_show_options>();
+  add_config(*command, options->config, options->node);
+  command->add_flag("--json", options->json, "as JSON");
+  command->callback([&chosen, options] { chosen = [options] { return config_show(*options, std::cout, std::cerr); }; });
+}
+
+void add_status(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("status", "What a running node says: rates, lag, demand, restarts, every record accounted for");
+  auto options = std::make_shared<status_options>();
+  add_config(*command, options->config, options->node, false);
+  auto* url = command->add_option("--url", options->url, "ask this node, for example http://127.0.0.1:8080");
+  command->get_option("--config")->excludes(url);
+  command->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
+  command->callback([&chosen, options] {
+    if (options->config.empty() && options->url.empty())
+      throw CLI::RequiredError("--config or --url");
+    chosen = [options] { return status(*options, std::cout, std::cerr); };
+  });
+}
+
+void add_duration(CLI::App& command, const std::string& name, std::chrono::milliseconds& value, const std::string& help) {
+  command
+    .add_option_function<std::string>(
+      name,
+      [&value, name](const std::string& text) {
+        const auto duration = penstock::config::parse_duration(text);
+        if (!duration)
+          throw CLI::ValidationError(name, duration.error().message);
+        value = *duration;
+      },
+      help)
+    ->type_name("DURATION");
+}
+
+void add_load(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("load", "Simulate devices that publish, and write down what they sent");
+  command->footer("  penstock load --config penstock.yaml --pipeline telemetry --devices 5000 --rate 10000 --ledger sent.csv\n"
+                  "  penstock load --broker mqtt://127.0.0.1:1883 --topic 'users/{user_id}/devices/{device_id}/telemetry'\n\n"
+                  "With --config the messages have the shape of a pipeline's columns, with --broker that of telemetry.\n"
+                  "The ledger is for `penstock verify`.");
+  auto options = std::make_shared<load_options>();
+  auto rate = std::make_shared<std::string>("max");
+  auto duration = std::make_shared<std::chrono::milliseconds>(0);
+  add_config(*command, options->config, options->node, false);
+  command->add_option("--pipeline", options->pipeline, "the pipeline to feed (default: the only one)");
+  auto* broker = command->add_option("--broker", options->broker_url, "publish to this broker: mqtt://host:port");
+  command->get_option("--config")->excludes(broker);
+  command->add_option("--topic", options->topic, "with --broker: the topic, with {user_id} and {device_id}")->needs(broker);
+  command->add_option("--devices", options->devices, "simulated devices")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--count", options->count, "distinct messages (default 10000, or what --duration allows)");
+  add_duration(*command, "--duration", *duration, "publish this long, for example 30s");
+  command->add_option("--rate", *rate, "distinct messages a second over all devices, or max")->capture_default_str();
+  command->add_option("--qos", options->qos, "0, 1 or 2")->capture_default_str()->check(CLI::Range(0, 2));
+  command->add_option("--connections", options->connections, "connections to the broker")
+    ->capture_default_str()
+    ->check(CLI::Range(1, 1'000));
+  command->add_option("--duplicates", options->duplicates_percent, "per cent of the messages that are published twice")
+    ->check(CLI::Range(0.0, 100.0));
+  command->add_option("--malformed", options->malformed_percent, "per cent of the messages that cannot be decoded")
+    ->check(CLI::Range(0.0, 100.0));
+  add_duration(*command, "--ramp", options->ramp, "grow to the full rate in this time");
+  command->add_option("--seed", options->seed, "the same seed sends the same values")->capture_default_str();
+  command->add_option("--ledger", options->ledger, "write down here what was sent");
+  add_duration(*command, "--timeout", options->timeout, "give up when no connection was up for this long (default 30s)");
+  command->callback([&chosen, options, rate, duration] {
+    if (options->config.empty() && options->broker_url.empty())
+      throw CLI::RequiredError("--config or --broker");
+    if (*rate != "max") {
+      double number = 0;
+      if (!CLI::detail::lexical_cast(*rate, number) || number <= 0)
+        throw CLI::ValidationError("--rate", "a positive number, or max");
+      options->rate = number;
+    }
+    if (duration->count() > 0)
+      options->duration = *duration;
+    chosen = [options] { return load(*options, std::cout, std::cerr); };
+  });
+}
+
+void add_verify(CLI::App& app, action& chosen) {
+  auto* command = app.add_subcommand("verify", "Hold a ledger of `load` against the database: missing, repeated, latency");
+  command->footer("  penstock verify --config penstock.yaml --pipeline telemetry --ledger sent.csv --wait 30s\n\n"
+                  "Exit code 0: nothing is missing and nothing is repeated; 1: something is.");
+  auto options = std::make_shared<verify_options>();
+  add_config(*command, options->config, options->node);
+  command->add_option("--pipeline", options->pipeline, "the pipeline (default: that of the ledger)");
+  command->add_option("--ledger", options->ledger, "what `penstock load --ledger` wrote")->required();
+  add_duration(*command, "--wait", options->wait, "wait at most this long for what is missing");
+  command->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
+  command->callback([&chosen, options] { chosen = [options] { return verify(*options, std::cout, std::cerr); }; });
+}
+
+void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("list", "List them, newest last seen first");
+  auto limit = std::make_shared<std::size_t>(100);
+  command->add_option("--limit", *limit, "at most this many a pipeline; 0: all")->capture_default_str();
+  command->callback([&chosen, options, limit] {
+    chosen = [options, limit] { return dead_letters_list(*options, *limit, std::cout, std::cerr); };
+  });
+}
+
+void add_dead_letters_show(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("show", "Show one, with its payload and the reason");
+  auto id = std::make_shared<std::string>();
+  command->add_option("ID", *id, "its id; the beginning is enough")->required();
+  command->callback([&chosen, options, id] {
+    chosen = [options, id] { return dead_letters_show(*options, *id, std::cout, std::cerr); };
+  });
+}
+
+void add_dead_letters_replay(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("replay", "Send them through the pipeline again, as they are or repaired");
+  command->footer("  penstock dead-letters replay --config penstock.yaml --all\n"
+                  "  penstock dead-letters replay --config penstock.yaml 3f9a --payload repaired.json");
+  auto what = std::make_shared<replay_options>();
+  auto* id = command->add_option("ID", what->id, "its id; the beginning is enough");
+  auto* all = command->add_flag("--all", what->all, "all of them")->excludes(id);
+  command->add_option("--payload", what->payload, "a file with the repaired payload")->needs(id)->excludes(all);
+  command->callback([&chosen, options, what] {
+    if (what->id.empty() && !what->all)
+      throw CLI::RequiredError("ID or --all");
+    chosen = [options, what] { return dead_letters_replay(*options, *what, std::cout, std::cerr); };
+  });
+}
+
+void add_dead_letters(CLI::App& app, action& chosen) {
+  auto* group = app.add_subcommand("dead-letters", "Messages that could not become rows: list, show, replay");
+  group->require_subcommand(1);
+  auto options = std::make_shared<dead_letters_options>();
+  add_dead_letters_list(*group, options, chosen);
+  add_dead_letters_show(*group, options, chosen);
+  add_dead_letters_replay(*group, options, chosen);
+  for (auto* command : group->get_subcommands([](CLI::App*) { return true; })) {
+    add_config(*command, options->config, options->node);
+    command->add_option("--pipeline", options->pipeline, "only of this pipeline");
+    command->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
+  }
+}
+
+int usage_or_help(const CLI::App& app, const CLI::Error& failure) {
+  return app.exit(failure) == 0 ? exit_done : exit_usage;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Moves records between MQTT and SQL; loses and repeats nothing."};
+  app.name("penstock");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string{"penstock "} + std::string{version()});
+  app.footer("Exit codes: 0 done, 1 the verdict is bad, 64 usage, 69 something needed cannot be reached,\n"
+             "70 a failure that nothing below the root could mend, 78 configuration.\n\n"
+             "Begin with: penstock demo");
+  action chosen;
+  add_run(app, chosen);
+  add_demo(app, chosen);
+  add_check(app, chosen);
+  add_config_show(app, chosen);
+  add_load(app, chosen);
+  add_verify(app, chosen);
+  add_status(app, chosen);
+  add_dead_letters(app, chosen);
+  app.add_subcommand("version", "Print the version")->callback([&chosen] {
+    chosen = [] {
+      std::cout << "penstock " << version() << '\n';
+      return exit_done;
+    };
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Error& failure) {
+    return usage_or_help(app, failure);
+  }
+  return chosen();
+}

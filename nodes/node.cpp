@@ -79,7 +79,10 @@ result<void> node::impl::start_brokers() {
   for (auto& [name, broker] : configuration.brokers) {
     if (!broker.embedded)
       continue;
-    auto process = std::make_shared<mqtt::embedded_broker>(configuration.data / ("broker-" + name), broker.port);
+    mqtt::embedded_broker_options options;
+    options.directory = configuration.data / ("broker-" + name);
+    options.port = broker.port;
+    auto process = std::make_shared<mqtt::embedded_broker>(std::move(options));
     auto port = process->start();
     if (!port)
       return error{port.error().code, "broker " + name + ": " + port.error().message};

@@ -4,7 +4,6 @@
 #include "actors/embedded_broker.hpp"
 #include "actors/ingestor.hpp"
 #include "actors/mqtt_session.hpp"
-#include "actors/presence.hpp"
 
 #include <algorithm>
 
@@ -56,8 +55,7 @@ child_spec ingestor_of(node_context& context, const config::ingest& pipeline, st
   config.name = pipeline.name + "/ingestor/" + std::to_string(shard);
   config.pipeline = pipeline;
   config.shard = shard;
-  config.open_session =
-    mqtt_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
+  config.open_session = mqtt_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.shard(pipeline.name, shard);
   config.pipeline_board = context.board.pipeline(pipeline.name);
   child_spec spec;
@@ -100,8 +98,6 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
     children.push_back(embedded_broker_child(name, process, context.board));
   for (const auto& [unused, pipeline] : context.configuration.ingest)
     children.push_back(ingest_pipeline(context, pipeline));
-  if (context.configuration.control)
-    children.push_back(presence_child(context.configuration, context.board, context.directory));
   auto config = supervised(context, "root");
   config.stop_in_reverse = true;
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);

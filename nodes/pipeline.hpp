@@ -9,8 +9,8 @@
 //   └── presence                  status and control topic, where configured
 //
 // A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when the
-// batch-writer fails, and send it again to the next one. A pipeline that keeps failing fails as a whole, and is restarted
-// by the root; a root that keeps failing ends the process (exit code 70).
+// batch-writer fails, and send it again to the next one. A pipeline that keeps failing fails as a whole, and is
+// restarted by the root; a root that keeps failing ends the process (exit code 70).
 #pragma once
 
 #include "actors/directory.hpp"

@@ -1,0 +1,22 @@
+// `penstock demo`: the whole of it on one machine, with what a newcomer wants to see.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <iosfwd>
+
+namespace penstock::nodes {
+
+struct demo_options {
+  std::uint64_t devices = 5'000;
+  std::uint64_t rate = 20'000; ///< messages/s
+  std::uint64_t seconds = 20;  ///< how long the devices publish
+  bool kill = true;            ///< a kill -9 in the middle
+  std::filesystem::path data;  ///< empty: a temporary folder, deleted at the end
+};
+
+/// Starts a node (with a mosquitto of its own and SQLite) and a load as processes of their own, shows the node's status once a
+/// second, kills the node, starts it again, and ends with the verdict of `verify`: its exit code.
+int demo(const demo_options& options, std::ostream& out, std::ostream& err);
+
+} // namespace penstock::nodes
