@@ -1,9 +1,8 @@
 #include "storage/sqlite_schema.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
-#include <regex>
+#include <initializer_list>
 #include <vector>
 
 namespace penstock::storage::sqlite {
@@ -274,21 +273,34 @@ void check_key(const table& target, const actual_table& actual, std::vector<std:
                         identifier(target.name) + " (" + columns + ")");
 }
 
+/// In small letters, with single spaces, and none beside a parenthesis.
+std::string normalised(const std::string& sql) {
+  std::string text;
+  for (const char letter : lower(sql)) {
+    const bool space = std::isspace(static_cast<unsigned char>(letter)) != 0;
+    if (space && (text.empty() || text.back() == ' ' || text.back() == '('))
+      continue;
+    if (letter == '(' && !text.empty() && text.back() == ' ')
+      text.pop_back();
+    text += space ? ' ' : letter;
+  }
+  return text;
+}
+
+bool has_any(const std::string& sql, std::initializer_list<const char*> clauses) {
+  const auto text = normalised(sql);
+  return std::any_of(clauses.begin(), clauses.end(),
+                     [&](const char* clause) { return text.find(clause) != std::string::npos; });
+}
+
 // Whatever makes SQLite drop, replace or roll back rows on its own would break the count of every batch.
 void check_clauses(const actual_table& actual, std::vector<std::string>& differences) {
-  const auto options = std::regex::icase | std::regex::ECMAScript;
-  static const std::array clauses{
-    std::pair{std::regex{R"(\bon\s+conflict\s+(ignore|replace|rollback|fail)\b)", options},
-              "has an ON CONFLICT clause, which would drop or replace rows: make the table without it"},
-    std::pair{std::regex{R"(\binitially\s+deferred\b)", options},
-              "has a foreign key INITIALLY DEFERRED, whose failure names no row: make it immediate"},
-  };
-  static const std::regex raise{R"(\braise\s*\(\s*(ignore|rollback|fail)\b)", options};
-  for (const auto& [pattern, text] : clauses)
-    if (std::regex_search(actual.sql, pattern))
-      differences.push_back(std::string{"it "} + text);
+  if (has_any(actual.sql, {"on conflict ignore", "on conflict replace", "on conflict rollback", "on conflict fail"}))
+    differences.push_back("it has an ON CONFLICT clause, which would drop or replace rows: make the table without it");
+  if (has_any(actual.sql, {"initially deferred"}))
+    differences.push_back("it has a foreign key INITIALLY DEFERRED, whose failure names no row: make it immediate");
   for (const auto& [name, sql] : actual.triggers)
-    if (std::regex_search(sql, raise))
+    if (has_any(sql, {"raise(ignore", "raise(rollback", "raise(fail"}))
       differences.push_back("trigger " + identifier(name) +
                             " uses RAISE with IGNORE, ROLLBACK or FAIL: only RAISE(ABORT, ...) refuses one row");
 }
