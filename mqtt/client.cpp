@@ -110,7 +110,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void write_more();
   void drain();
   void on_written(const result<void>& outcome);
-  void advance();
+  void announce();
   void complete(const std::vector<completion>& done);
   void arm_keep_alive();
 
@@ -357,6 +357,7 @@ void client::impl::on_read(const result<std::size_t>& outcome) {
   const std::size_t count = messages->messages.size();
   if (taken)
     chunk_parsed += *taken;
+  announce();
   // What came before a fault is delivered and counted all the same.
   if (count > 0)
     deliver(std::move(messages));
@@ -365,7 +366,8 @@ void client::impl::on_read(const result<std::size_t>& outcome) {
       fail(taken.error());
     return;
   }
-  advance();
+  complete(conversation.take_completions());
+  write_more();
   schedule_read(*outcome, count);
 }
 
@@ -390,15 +392,13 @@ void client::impl::schedule_read(std::size_t bytes, std::size_t messages) {
   }));
 }
 
-/// After anything that may have changed the session: tells what is new, and writes what is to be written.
-void client::impl::advance() {
+/// Before its messages are handed out, also when the same read shows a fault.
+void client::impl::announce() {
   if (now_in == phase::connecting && conversation.established() &&
       (conversation.session_present() || conversation.subscribed())) {
     report_connected();
     arm_keep_alive();
   }
-  complete(conversation.take_completions());
-  write_more();
 }
 
 void client::impl::complete(const std::vector<completion>& done) {

@@ -203,7 +203,7 @@ result<void> embedded_broker::impl::write_config() const {
   std::ofstream out{config_file, std::ios::trunc};
   out << "# Written by penstock at every start.\n"
       << "listener " << port << " 127.0.0.1\n"
-      << "allow_anonymous true\n"
+      << "allow_anonymous " << (options.allow_anonymous ? "true" : "false") << "\n"
       << "pid_file " << pid_file.string() << "\n"
       << "persistence true\n"
       << "persistence_location " << options.directory.string() << "/\n"

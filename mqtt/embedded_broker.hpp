@@ -20,6 +20,7 @@ struct embedded_broker_options {
   std::uint16_t port = 0;          ///< 0: a free one, or that of the orphan which is adopted
   std::chrono::milliseconds start_timeout{10'000};
   std::vector<std::string> settings; ///< further lines of mosquitto.conf
+  bool allow_anonymous = true;
 };
 
 class embedded_broker {

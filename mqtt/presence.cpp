@@ -11,8 +11,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <utility>
 #include <unistd.h>
+#include <utility>
 
 namespace penstock::mqtt {
 

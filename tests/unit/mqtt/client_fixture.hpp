@@ -11,9 +11,12 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <mutex>
+#include <netinet/in.h>
 #include <string>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <vector>
 
@@ -39,11 +42,24 @@ private:
   std::filesystem::path path_;
 };
 
+/// A port on loopback that is free now.
+inline std::uint16_t free_port() {
+  const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(bind(handle, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  close(handle);
+  return ntohs(address.sin_port);
+}
+
 /// A mosquitto on a free port, ended with the test.
 class test_broker {
 public:
-  explicit test_broker(std::vector<std::string> settings = {})
-    : broker_({directory_.path(), 0, std::chrono::seconds{10}, std::move(settings)}) {
+  explicit test_broker(std::vector<std::string> settings = {}, bool anonymous = true)
+    : broker_({directory_.path(), 0, std::chrono::seconds{10}, std::move(settings), anonymous}) {
     auto started = broker_.start();
     EXPECT_TRUE(started) << (started ? "" : started.error().to_string());
   }
@@ -110,6 +126,15 @@ struct recorder {
   bool await(Condition condition) {
     std::unique_lock lock{mutex};
     return changed.wait_for(lock, patience, condition);
+  }
+  template <class Condition>
+  bool await_for(std::chrono::milliseconds time, Condition condition) {
+    std::unique_lock lock{mutex};
+    return changed.wait_for(lock, time, condition);
+  }
+  std::string reason() {
+    const std::lock_guard lock{mutex};
+    return state.reason ? state.reason->to_string() : "";
   }
   std::size_t count() {
     const std::lock_guard lock{mutex};

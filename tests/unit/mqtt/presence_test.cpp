@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+
 namespace penstock::mqtt {
 namespace {
 
@@ -98,16 +100,19 @@ TEST_F(presence_test, leaves_its_last_will_when_it_is_cut_off) {
   }
 }
 
-TEST(presence, stops_quickly_without_a_broker) {
+TEST(presence, stops_quickly_while_no_broker_is_there) {
   presence_options options;
   options.broker.port = 1; // nobody listens
   options.client_id = "x";
   options.status_topic = "s";
+  std::promise<std::string> failure;
+  presence node{options, {}, [&](const std::string& reason) { failure.set_value(reason); }};
+  node.start();
+  auto told = failure.get_future();
+  ASSERT_EQ(told.wait_for(patience), std::future_status::ready);
+  EXPECT_NE(told.get(), "");
   const auto began = std::chrono::steady_clock::now();
-  {
-    presence node{options, {}, [](const std::string&) {}};
-    node.start();
-  }
+  node.stop();
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds{5});
 }
 
