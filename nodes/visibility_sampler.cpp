@@ -1,5 +1,6 @@
 #include "nodes/visibility_sampler.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr std::chrono::microseconds poll_interval{500};
 constexpr std::chrono::milliseconds reopen_interval{200};
+constexpr std::chrono::milliseconds patience_without_rows{500};
 constexpr std::chrono::seconds patience{60}; // a row that does not come frees its place for another
 
 } // namespace
@@ -30,7 +32,11 @@ void visibility_sampler::sample(std::uint64_t message, storage::key_text key) {
 
 std::vector<std::pair<std::uint64_t, wall_time>> visibility_sampler::finish(std::chrono::milliseconds wait) {
   std::unique_lock lock{mutex_};
-  changed_.wait_for(lock, wait, [this] { return outstanding_ == 0; });
+  const auto none_left = [this] { return outstanding_ == 0; };
+  if (seen_.empty()) // perhaps nobody stores anything
+    changed_.wait_for(lock, std::min(wait, patience_without_rows), none_left);
+  if (!seen_.empty())
+    changed_.wait_for(lock, wait, none_left);
   return std::move(seen_);
 }
 

@@ -26,7 +26,8 @@ public:
   /// Looks for this row from now on. Does nothing while `outstanding_max` are looked for.
   void sample(std::uint64_t message, storage::key_text key);
 
-  /// Waits up to `wait` for the rows that are still looked for; then what was seen so far: message and time.
+  /// Waits up to `wait` for the rows that are still looked for (not as long where none was seen so far); then what was
+  /// seen so far: message and time.
   std::vector<std::pair<std::uint64_t, wall_time>> finish(std::chrono::milliseconds wait);
 
 private:

@@ -39,7 +39,7 @@ protected:
   void configure(std::uint16_t broker_port) {
     std::ofstream{file("penstock.yaml")} << "data: .\nbrokers: {main: {url: \"mqtt://127.0.0.1:" << broker_port
                                          << R"("}}
-databases: {telemetry: {url: "sqlite:telemetry.db"}}
+databases: {telemetry: {url: "sqlite:telemetry.db", synchronous: "off"}}
 ingest:
   telemetry:
     broker: main
@@ -85,6 +85,18 @@ ingest:
     const auto frame = single_decoder{pipeline()}.decode(topic, payload, at_second(0));
     const record::frame_view* const frames[] = {frame.get()};
     ASSERT_TRUE(into.write(frames));
+  }
+
+  /// All in one transaction.
+  void store(storage::store& into, const std::vector<std::pair<std::string, std::string>>& messages) {
+    single_decoder decoder{pipeline()};
+    std::vector<std::unique_ptr<record::frame_view>> frames;
+    std::vector<const record::frame_view*> views;
+    for (const auto& [topic, payload] : messages) {
+      frames.push_back(decoder.decode(topic, payload, at_second(0)));
+      views.push_back(frames.back().get());
+    }
+    ASSERT_TRUE(into.write(views));
   }
 
   void sql(const std::string& statement) {
