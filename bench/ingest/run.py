@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""The ingest benchmark: how fast, how cheap and how soon messages are acknowledged after their commit.
+
+Called by `./dev bench ingest`; needs the release build. Writes bench/results/ingest-DATE.json and .md. Exit status 1 where a goal is missed.
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+CONFIG = """\
+data: .
+node: {{name: bench, http: "127.0.0.1:0"}}
+brokers: {{main: {{url: "mqtt://127.0.0.1:{port}"}}}}
+databases: {{telemetry: {{url: "sqlite:telemetry.db", synchronous: {synchronous}}}}}
+log: {{level: warning}}
+ingest:
+  telemetry:
+    broker: main
+    topics: ["users/{{user_id}}/devices/{{device_id}}/telemetry"]
+    qos: 1
+    shards: 2
+    format: json
+    database: telemetry
+    table: raw_telemetry
+    key: [time, user_id, device_id, sequence_id]
+    columns:
+      time:        {{from: payload.time, type: timestamp}}
+      user_id:     {{from: topic.user_id, type: text}}
+      device_id:   {{from: topic.device_id, type: text}}
+      sequence_id: {{from: payload.sequence_id, type: integer}}
+      temperature: {{from: payload.temperature, type: real, optional: true}}
+      battery:     {{from: payload.battery, type: integer, optional: true}}
+      extra_data:  {{from: payload.rest, type: json}}
+"""
+
+MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 0
+max_inflight_messages 0
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+def wait_until(condition, what, limit=60.0, pause=0.02):
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit:.0f} s for {what}")
+        time.sleep(pause)
+    return value
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_max_mb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def end(process, number=signal.SIGTERM, limit=30):
+    """Ends a process that this script started; its exit status."""
+    if process.poll() is None:
+        process.send_signal(number)
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
+
+
+class Bench:
+    def __init__(self, build, count):
+        self.build = build
+        self.count = count
+
+    def program(self, name):
+        path = self.build / name
+        if not path.exists():
+            raise Failed(f"{path} is missing: ./dev build")
+        return str(path)
+
+    @contextlib.contextmanager
+    def penstock(self, folder, port, synchronous="normal"):
+        config = folder / "penstock.yaml"
+        config.write_text(CONFIG.format(port=port, synchronous=synchronous))
+        with open(folder / "penstock.log", "w") as log:
+            process = subprocess.Popen([self.program("penstock"), "run", "--config", str(config)], stdout=log, stderr=log)
+        try:
+            def up():
+                if process.poll() is not None:
+                    raise Failed("penstock ended: " + (folder / "penstock.log").read_text()[-500:])
+                return (folder / "run.json").exists()
+            wait_until(up, "run.json")
+            yield process
+        finally:
+            status = end(process)
+        if status != 0:
+            raise Failed(f"penstock ended with {status}: " + (folder / "penstock.log").read_text()[-500:])
+
+    def rows(self, folder):
+        with contextlib.closing(sqlite3.connect(f"file:{folder}/telemetry.db?mode=ro", uri=True)) as database:
+            letters = database.execute("SELECT count(*) FROM penstock_dead_letters").fetchone()[0]
+            return database.execute("SELECT count(*) FROM raw_telemetry").fetchone()[0], letters
+
+    def expect_rows(self, folder, count):
+        rows, letters = self.rows(folder)
+        if (rows, letters) != (count, 0):
+            raise Failed(f"{rows} rows and {letters} dead letters in the database instead of {count} and 0")
+
+    @contextlib.contextmanager
+    def stand_in(self, count, rate="max"):
+        process = subprocess.Popen(
+            [self.program("bench-ingest-stand-in-broker"), "--count", str(count), "--rate", str(rate), "--connections", "2"],
+            stdout=subprocess.PIPE, text=True)
+        try:
+            yield process, int(process.stdout.readline().split()[1])
+        finally:
+            end(process)
+
+    def against_stand_in(self, synchronous, count, rate="max"):
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+            folder = pathlib.Path(name)
+            with self.stand_in(count, rate) as (broker, port):
+                with self.penstock(folder, port, synchronous) as penstock:
+                    # What it used before the first message is start-up, some 10 ms; it belongs to no message but is counted.
+                    line = broker.stdout.readline()
+                    if not line:
+                        raise Failed("the stand-in broker ended early")
+                    cpu = cpu_seconds(penstock.pid)
+                    rss = rss_max_mb(penstock.pid)
+                result = json.loads(line)
+            self.expect_rows(folder, count)
+        if result["acks_out_of_order"]:
+            raise Failed("acknowledgements came out of order")
+        return {"messages": result["messages"], "messages_per_second": result["messages_per_second"],
+                "penstock_cpu_s_per_million": cpu / count * 1e6, "rss_max_mb": rss, "latency_ms": result["latency_ms"],
+                "stand_in_cpu_s_per_million": result["cpu_seconds"] / count * 1e6}
+
+    def idle(self, seconds=20):
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
+            with self.penstock(pathlib.Path(name), port) as penstock:
+                time.sleep(2)
+                before = cpu_seconds(penstock.pid)
+                time.sleep(seconds)
+                return {"cpu_percent": (cpu_seconds(penstock.pid) - before) / seconds * 100, "seconds": seconds}
+
+    @contextlib.contextmanager
+    def mosquitto(self):
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-mosquitto-") as name:
+            port = free_port()
+            conf = pathlib.Path(name) / "mosquitto.conf"
+            conf.write_text(MOSQUITTO.format(port=port))
+            program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+            process = subprocess.Popen([program, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+            def listens():
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
+            try:
+                wait_until(listens, "mosquitto")
+                yield port
+            finally:
+                end(process)
+
+    def publish(self, port, count):
+        done = subprocess.run([self.program("bench-ingest-raw-publisher"), "--port", str(port), "--count", str(count)],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def relay_to_penstock(self, count):
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
+            folder = pathlib.Path(name)
+            with self.penstock(folder, port) as penstock:
+                self.wait_subscribed(folder)
+                published = self.publish(port, count)
+                with contextlib.closing(sqlite3.connect(f"file:{folder}/telemetry.db?mode=ro", uri=True)) as database:
+                    query = "SELECT count(*) FROM raw_telemetry"
+                    wait_until(lambda: database.execute(query).fetchone()[0] >= count, "the last row", pause=0.01)
+                finished = time.monotonic()
+                cpu = cpu_seconds(penstock.pid)
+            self.expect_rows(folder, count)
+        return {"messages_per_second": count / (finished - published["started_at"]), "penstock_cpu_s_per_million": cpu / count * 1e6}
+
+    def wait_subscribed(self, folder):
+        """Up is not yet subscribed: ready says so."""
+        http = json.loads((folder / "run.json").read_text())["http"]
+        host, port = http.rsplit(":", 1)
+
+        def ready():
+            with socket.create_connection((host, int(port)), timeout=5) as connection:
+                connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n".encode())
+                return b" 200 " in connection.recv(100)
+        wait_until(ready, "/readyz")
+
+    def relay_to_raw(self, count):
+        with self.mosquitto() as port:
+            raw = subprocess.Popen(
+                [self.program("bench-ingest-raw-subscriber"), "--port", str(port), "--count", str(count), "--connections", "2"],
+                stdout=subprocess.PIPE, text=True)
+            try:
+                raw.stdout.readline()
+                published = self.publish(port, count)
+                received = json.loads(raw.communicate(timeout=120)[0])
+            finally:
+                end(raw)
+        if received["messages"] != count:
+            raise Failed(f"the bare subscriber received {received['messages']} of {count}")
+        return {"messages_per_second": count / (received["finished_at"] - published["started_at"])}
+
+
+def median_by(runs, key):
+    return sorted(runs, key=lambda run: run[key])[len(runs) // 2]
+
+
+def measure(bench, rounds):
+    say = lambda text: print(text, file=sys.stderr, flush=True)
+    found = {}
+    for synchronous in ("normal", "full"):
+        say(f"stand-in broker, {bench.count:,} messages, synchronous {synchronous}, {rounds} rounds ...")
+        runs = [bench.against_stand_in(synchronous, bench.count) for _ in range(rounds)]
+        found[f"stand_in_{synchronous}"] = median_by(runs, "messages_per_second") | {
+            "rounds": [round(run["messages_per_second"]) for run in runs],
+            "rss_max_mb": max(run["rss_max_mb"] for run in runs)}
+    say("1,000 messages/s for 20 s, synchronous full ...")
+    found["paced"] = bench.against_stand_in("full", 20_000, 1_000)
+    say("idle for 20 s ...")
+    found["idle"] = bench.idle()
+    count = max(bench.count // 3, 1)
+    say(f"one mosquitto, live publisher, {count:,} messages, {rounds} rounds of each in turn ...")
+    ours, raw = [], []
+    for _ in range(rounds):
+        ours.append(bench.relay_to_penstock(count))
+        raw.append(bench.relay_to_raw(count))
+    rates = [[round(run["messages_per_second"]) for run in runs] for runs in (ours, raw)]
+    found["mosquitto"] = {"penstock": statistics.median(rates[0]), "bare_subscriber": statistics.median(rates[1]),
+                          "ratio": statistics.median(rates[0]) / statistics.median(rates[1]),
+                          "penstock_rounds": rates[0], "bare_subscriber_rounds": rates[1],
+                          "penstock_cpu_s_per_million": statistics.median(run["penstock_cpu_s_per_million"] for run in ours)}
+    return found
+
+
+def goals(found):
+    """Rows of the table: what, measured, goal, met (None: no goal)."""
+    normal, full, paced = found["stand_in_normal"], found["stand_in_full"], found["paced"]
+    return [
+        ("acknowledged after commit, synchronous NORMAL", f"{normal['messages_per_second']:,.0f} msg/s", "150,000 or more",
+         normal["messages_per_second"] >= 150_000),
+        ("  CPU in penstock", f"{normal['penstock_cpu_s_per_million']:.2f} s per million", "5 or less",
+         normal["penstock_cpu_s_per_million"] <= 5),
+        ("  memory, the most", f"{normal['rss_max_mb']:.0f} MB", "under 150", normal["rss_max_mb"] < 150),
+        ("acknowledged after commit, synchronous FULL", f"{full['messages_per_second']:,.0f} msg/s", "", None),
+        ("  CPU in penstock", f"{full['penstock_cpu_s_per_million']:.2f} s per million", "", None),
+        ("  memory, the most", f"{full['rss_max_mb']:.0f} MB", "under 150", full["rss_max_mb"] < 150),
+        ("one mosquitto, against a bare subscriber",
+         f"{found['mosquitto']['ratio']:.2f} ({found['mosquitto']['penstock']:,.0f} / {found['mosquitto']['bare_subscriber']:,.0f} msg/s)",
+         "0.90 or more", found["mosquitto"]["ratio"] >= 0.9),
+        ("at 1,000 msg/s: publish to acknowledgement, p50", f"{paced['latency_ms']['p50']:.2f} ms", "under 5",
+         paced["latency_ms"]["p50"] < 5),
+        ("  p99", f"{paced['latency_ms']['p99']:.2f} ms", "under 20", paced["latency_ms"]["p99"] < 20),
+        ("idle", f"{found['idle']['cpu_percent']:.2f} % of a core", "under 1", found["idle"]["cpu_percent"] < 1),
+    ]
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True).stdout.strip()
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg()[0], "commit": commit}
+
+
+def table(rows):
+    lines = ["| what | measured | goal | |", "|---|---|---|---|"]
+    verdict = {True: "PASS", False: "FAIL", None: ""}
+    return "\n".join(lines + [f"| {what} | {value} | {goal} | {verdict[met]} |" for what, value, goal, met in rows])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
+    parser.add_argument("--count", type=int, default=1_000_000, help="messages a round (default 1,000,000)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")
+    options = parser.parse_args()
+    where = machine()
+    try:
+        found = measure(Bench(options.build.resolve(), options.count), options.rounds)
+    except Failed as failure:
+        print(f"bench ingest: {failure}", file=sys.stderr)
+        return 1
+    rows = goals(found)
+    name = f"ingest-{datetime.date.today().isoformat()}"
+    command = f"./dev bench ingest --count {options.count} --rounds {options.rounds}"
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / f"{name}.json").write_text(json.dumps({"machine": where, "command": command} | found, indent=2) + "\n")
+    text = (f"# Ingest, {datetime.date.today().isoformat()}\n\n{where['cores']} cores, {where['cpu']}, Linux {where['kernel']}, "
+            f"commit {where['commit']}; load average before: {where['load_before']:.1f}\n\n`{command}`\n\n{table(rows)}\n\n"
+            "Medians of the rounds; memory is the highest of all. The publish-to-acknowledgement time is an upper bound of publish to commit.\n"
+            f"The stand-in broker itself took {found['stand_in_normal']['stand_in_cpu_s_per_million']:.2f} CPU seconds per million on the same cores.\n")
+    (options.results / f"{name}.md").write_text(text)
+    print(text)
+    return 0 if all(met is not False for *_, met in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
