@@ -7,9 +7,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(penstock_options INTERFACE -Wno-restrict)
 endif()
 target_include_directories(penstock_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
-# CAF headers bind null references, which UBSan would report.
+# CAF's headers bind null references, and SOCI exports no type information: without null and vptr.
 if(PENSTOCK_SANITIZE)
-  target_compile_options(penstock_options INTERFACE -fsanitize=address,undefined -fno-sanitize=null -fno-sanitize-recover=undefined -O1)
+  target_compile_options(penstock_options INTERFACE -fsanitize=address,undefined -fno-sanitize=null,vptr -fno-sanitize-recover=undefined -O1)
   target_link_options(penstock_options INTERFACE -fsanitize=address,undefined)
 endif()
 

@@ -45,7 +45,7 @@ class Stall(Case):
         self.assertEqual(verdict["stored"], verdict["sent"])
         wait_until(lambda: node.get("/readyz")[0] == 200, "ready again")
         self.assertIn("lag over 2000 ms", node.log.read_text())
-        self.assertIn("caught up", node.log.read_text())
+        wait_until(lambda: "caught up" in node.log.read_text(), "it says that it has caught up")
         self.assert_balanced(node)
         self.assertEqual(node.stop(), 0)
 

@@ -16,15 +16,15 @@ class Supervision(Case):
         node = self.node(config).ready()
         load = self.start_load(config, "--count", 20_000, "--rate", 2_500, "--malformed", 1, "--duplicates", 5)
         wait_until(lambda: node.pipeline()["account"]["committed"] > 500, "the flow has begun")
-        names = [actor["name"] for actor in node.status()["actors"]]
+        names = list(node.status()["actors"])
         for expected in ["telemetry", "telemetry/batch-writer", "telemetry/ingestor/0", "telemetry/ingestor/1",
                          "broker/main", "presence"]:
             self.assertIn(expected, names)
         for _ in range(2):
             self.random.shuffle(names)
             for name in names:
-                self.assertEqual(self.kill_actor(node, name), 200, name)
-                wait_until(lambda: all(a["alive"] for a in node.status()["actors"]), f"{name} lives again")
+                self.assertEqual(self.kill_actor(node, name), 202, name)
+                wait_until(lambda: all(a["alive"] for a in node.status()["actors"].values()), f"{name} lives again")
                 self.assert_balanced(node)
                 time.sleep(0.1)
         self.assertEqual(load.wait(), 0)
@@ -35,7 +35,7 @@ class Supervision(Case):
             lambda: next((a for a in [node.pipeline()["account"]] if a["in_flight"] == 0), None), "nothing is in flight"
         )
         self.assertTrue(account["balanced"], account)
-        restarts = {a["name"]: a["restarts"] for a in node.status()["actors"]}
+        restarts = {name: a["restarts"] for name, a in node.status()["actors"].items()}
         self.assertGreaterEqual(restarts["telemetry/batch-writer"], 2)
         self.assertEqual(node.stop(), 0)
 
