@@ -39,6 +39,7 @@ struct settings {
   std::uint64_t window;
   std::uint64_t connections;
   std::uint64_t payload_bytes;
+  std::uint64_t settle_ms; ///< between the last SUBSCRIBE and the first PUBLISH: the subscriber's start is not measured
 };
 
 class broker {
@@ -88,7 +89,7 @@ private:
     if (event.data.fd == timer_) {
       std::uint64_t expirations = 0;
       if (::read(timer_, &expirations, sizeof expirations) > 0)
-        pump_all();
+        tick();
       return;
     }
     const auto found = peers_.find(event.data.fd);
@@ -182,7 +183,7 @@ private:
       peer.subscribed = true;
       shares_.push_back(&peer);
       if (shares_.size() == wanted_.connections)
-        start();
+        prepare();
     }
   }
 
@@ -198,7 +199,7 @@ private:
       std::chrono::duration_cast<std::chrono::microseconds>(read_at_ - peer.sent_at[id]).count()));
   }
 
-  void start() {
+  void prepare() {
     const bench::telemetry messages{wanted_.payload_bytes, bench::wall_now()};
     for (subscriber* peer : shares_) {
       peer->packets.reserve((wanted_.count / shares_.size() + 1) * (wanted_.payload_bytes + 60));
@@ -209,13 +210,19 @@ private:
       messages.put_publish(peer.packets, i, subscriber::id_of(peer.ends.size()), peer.version_5);
       peer.ends.push_back(peer.packets.size());
     }
-    started_at_ = clock::now();
-    cpu_at_start_ = bench::cpu_seconds();
-    if (wanted_.rate > 0) {
-      timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-      const itimerspec every{{0, 1'000'000}, {0, 1'000'000}};
-      ::timerfd_settime(timer_, 0, &every, nullptr);
-      watch(timer_, EPOLLIN, EPOLL_CTL_ADD);
+    // One timer: its first expiry starts the clock, the others pace.
+    timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    const long settle_ns = std::max(1L, static_cast<long>(wanted_.settle_ms) * 1'000'000);
+    const itimerspec times{{0, wanted_.rate > 0 ? 1'000'000 : 0},
+                           {settle_ns / 1'000'000'000, settle_ns % 1'000'000'000}};
+    ::timerfd_settime(timer_, 0, &times, nullptr);
+    watch(timer_, EPOLLIN, EPOLL_CTL_ADD);
+  }
+
+  void tick() {
+    if (started_at_ == clock::time_point{}) {
+      started_at_ = clock::now();
+      cpu_at_start_ = bench::cpu_seconds();
     }
     pump_all();
   }
@@ -310,10 +317,14 @@ int main(int argc, char** argv) try {
                                 {"rate", "max"},
                                 {"window", "20000"},
                                 {"connections", "1"},
-                                {"payload-bytes", "150"}}};
+                                {"payload-bytes", "150"},
+                                {"settle-ms", "1000"}}};
   const settings wanted{std::max<std::uint64_t>(options.number("count"), 1),
-                        options.text("rate") == "max" ? 0 : options.number("rate"), options.number("window"),
-                        options.number("connections"), options.number("payload-bytes")};
+                        options.text("rate") == "max" ? 0 : options.number("rate"),
+                        options.number("window"),
+                        options.number("connections"),
+                        options.number("payload-bytes"),
+                        options.number("settle-ms")};
   return broker{wanted, static_cast<std::uint16_t>(options.number("port"))}.run();
 } catch (const std::exception& failure) {
   std::fprintf(stderr, "stand_in_broker: %s\n", failure.what());
