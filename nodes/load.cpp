@@ -9,7 +9,7 @@
 #include "nodes/visibility_sampler.hpp"
 
 #include <algorithm>
-#include <array>
+#include <cstdio>
 #include <deque>
 #include <ostream>
 
@@ -268,14 +268,19 @@ void load_run::print_summary(std::ostream& out) const {
 }
 
 ledger_header header_of(const load_options& options, const config::ingest& pipeline, const config::broker& broker) {
+  const auto text = [](double number) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%g", number);
+    return std::string{digits};
+  };
   ledger_header header{pipeline.name, pipeline.key, {}};
   header.options = {{"broker", broker.host + ":" + std::to_string(broker.port)},
                     {"devices", std::to_string(options.devices)},
-                    {"rate", options.rate ? std::to_string(*options.rate) : "max"},
+                    {"rate", options.rate ? text(*options.rate) : "max"},
                     {"qos", std::to_string(options.qos)},
                     {"connections", std::to_string(options.connections)},
-                    {"duplicates_percent", std::to_string(options.duplicates_percent)},
-                    {"malformed_percent", std::to_string(options.malformed_percent)},
+                    {"duplicates_percent", text(options.duplicates_percent)},
+                    {"malformed_percent", text(options.malformed_percent)},
                     {"seed", std::to_string(options.seed)}};
   return header;
 }
