@@ -32,8 +32,8 @@ constexpr std::size_t room_min = 32 * 1024;
 // Under load the next read waits, so that one read, one burst and one write of acknowledgements carry many messages.
 // The figures come from measurements against mosquitto: with 1,000 messages/s a read brings one or two and nothing
 // waits.
-constexpr auto coalesce_pause = 300us;
-constexpr std::size_t coalesce_from_messages = 8;
+constexpr auto coalesce_pause = 500us;
+constexpr std::size_t coalesce_from_messages = 4;
 /// A read of this size shows that more is there already: waiting would only delay it. TLS hands out at most 16 KiB.
 constexpr std::size_t full_read_bytes = 64 * 1024;
 constexpr std::size_t full_read_bytes_tls = 12 * 1024;

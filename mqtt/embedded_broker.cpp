@@ -233,6 +233,8 @@ result<void> embedded_broker::impl::spawn(const fs::path& mosquitto) {
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 2, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  // It may outlive us, and would keep our listeners' ports and the peers of our sockets with it.
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   // A group of its own, so that Ctrl-C stops us and not the broker under us; default signals, whatever we block or

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <fstream>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -98,6 +100,19 @@ TEST(embedded_broker, replaces_an_orphan_on_another_port) {
   EXPECT_NE(broker.pid(), orphan);
   EXPECT_FALSE(runs(orphan));
   reap(orphan);
+}
+
+TEST(embedded_broker, inherits_none_of_our_files) {
+  temporary_directory directory;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  embedded_broker broker{in(directory)};
+  ASSERT_TRUE(broker.start());
+  close(ends[1]);
+  // The end of the file shows that nobody else holds the other end.
+  pollfd wait{ends[0], POLLIN, 0};
+  EXPECT_EQ(poll(&wait, 1, 0), 1);
+  close(ends[0]);
 }
 
 TEST(embedded_broker, leaves_a_process_alone_that_is_not_its_mosquitto) {
