@@ -1,10 +1,10 @@
 // The node's presence and control over MQTT: a retained status with a last will, and, where configured, commands. On a
 // connection of its own, so that control does not share the fate of the data.
 //
-// Commands (the payload of a message on the control topic, as text or as {"command": "..."}):
-//   pause [PIPELINE]    stop reading; what was read is committed
+// Commands, as the text of a message on the control topic:
+//   pause [PIPELINE]    stop reading; what was read is committed and acknowledged
 //   resume [PIPELINE]
-//   status              publishes the status JSON to CONTROL_TOPIC/status
+//   status              publish the status (docs/operation.md) on the status topic
 #pragma once
 
 #include "actors/supervisor.hpp"
@@ -20,6 +20,14 @@ class presence;
 
 namespace penstock::actors {
 
+struct presence_config {
+  std::string node_id; ///< stable over restarts, so that a new connection takes the place of a lost one
+  std::string version;
+  config::configuration configuration; ///< with `control`
+  telemetry::board* board = nullptr;   ///< both outlive the actor
+  actor_directory* directory = nullptr;
+};
+
 struct presence_state {
   static inline const char* name = "presence";
   presence_state();
@@ -27,15 +35,17 @@ struct presence_state {
   presence_state(const presence_state&) = delete;
   presence_state& operator=(const presence_state&) = delete;
 
+  presence_config config;
   std::unique_ptr<mqtt::presence> connection;
-  config::configuration configuration;
-  telemetry::board* board = nullptr;
-  actor_directory* directory = nullptr;
 
-  void on_command(const std::string& text);
+  void on_command(const std::string& command);
+  /// To the ingestors of the pipeline, or of all where none is named; false: there is none of this name.
+  bool tell_ingestors(bool pause, const std::string& pipeline) const;
 };
 
-/// For a configuration with `control`. `board` and `directory` outlive the actor.
-child_spec presence_child(const config::configuration& configuration, telemetry::board& board, actor_directory& directory);
+caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_config config);
+
+/// "presence"
+child_spec presence_child(presence_config config);
 
 } // namespace penstock::actors

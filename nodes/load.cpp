@@ -330,6 +330,14 @@ int load(const load_options& options, std::ostream& out, std::ostream& err) {
                signals,
                sampler ? &*sampler : nullptr,
                err};
+  const auto write_ledger = [&] {
+    const auto written = options.ledger.empty() ? result<void>{} : run.what_was_sent().write(options.ledger);
+    if (!written)
+      err << written.error().message << '\n';
+    return static_cast<bool>(written);
+  };
+  if (!write_ledger()) // rather now than after an hour
+    return exit_configuration;
   const int code = run.run();
   publishers.stop();
   if (sampler)
@@ -337,13 +345,7 @@ int load(const load_options& options, std::ostream& out, std::ostream& err) {
       run.what_was_sent().visible(message, when);
   if (run.what_was_sent().size() > 0)
     run.print_summary(out);
-  if (!options.ledger.empty()) {
-    if (const auto written = run.what_was_sent().write(options.ledger); !written) {
-      err << written.error().message << '\n';
-      return exit_configuration;
-    }
-  }
-  return code;
+  return write_ledger() ? code : exit_configuration;
 }
 
 } // namespace penstock::nodes

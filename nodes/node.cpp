@@ -151,7 +151,7 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
     return checked;
   if (auto started = self.start_brokers(); !started)
     return started;
-  self.context.emplace(node_context{self.configuration, self.board, self.io, self.directory, self.embedded_brokers});
+  self.context.emplace(node_context{self.configuration, node_id(self.configuration.data), self.board, self.io, self.directory, self.embedded_brokers});
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, *self.context);
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

@@ -4,6 +4,8 @@
 #include "actors/embedded_broker.hpp"
 #include "actors/ingestor.hpp"
 #include "actors/mqtt_session.hpp"
+#include "actors/presence.hpp"
+#include "nodes/version.hpp"
 
 #include <algorithm>
 
@@ -98,6 +100,9 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
     children.push_back(embedded_broker_child(name, process, context.board));
   for (const auto& [unused, pipeline] : context.configuration.ingest)
     children.push_back(ingest_pipeline(context, pipeline));
+  if (context.configuration.control)
+    children.push_back(presence_child({context.node_id, std::string{version()}, context.configuration, &context.board,
+                                       &context.directory}));
   auto config = supervised(context, "root");
   config.stop_in_reverse = true;
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);

@@ -29,6 +29,7 @@ namespace penstock::nodes {
 /// What actors share. Outlives the actor system's actors.
 struct node_context {
   config::configuration configuration; ///< embedded brokers have their ports
+  std::string node_id;                 ///< nodes/run_file.hpp
   telemetry::board& board;
   mqtt::io_thread& io;
   actors::actor_directory& directory;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
+#include <random>
 #include <sys/file.h>
 #include <sys/types.h>
 #include <system_error>
@@ -70,6 +71,18 @@ result<run_file> read_run_file(const std::filesystem::path& data) {
 void remove_run_file(const std::filesystem::path& data) {
   std::error_code ignored;
   std::filesystem::remove(data / name, ignored);
+}
+
+std::string node_id(const std::filesystem::path& data) {
+  const auto path = data / "node-id";
+  std::string id;
+  if (std::ifstream{path} >> id && !id.empty())
+    return id;
+  std::random_device random;
+  for (int i = 0; i < 16; ++i)
+    id += "0123456789abcdef"[random() % 16];
+  std::ofstream{path} << id << '\n';
+  return id;
 }
 
 result<data_lock> data_lock::acquire(const std::filesystem::path& data) {

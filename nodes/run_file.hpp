@@ -29,6 +29,9 @@ result<void> write_run_file(const std::filesystem::path& data, const run_file& c
 result<run_file> read_run_file(const std::filesystem::path& data);
 void remove_run_file(const std::filesystem::path& data);
 
+/// A random name of the node that works in this folder, made once and kept there.
+std::string node_id(const std::filesystem::path& data);
+
 /// The only node that works in this folder holds it; the kernel lets go of it with the process.
 class data_lock {
 public:

@@ -1,0 +1,88 @@
+#include "actors/presence.hpp"
+
+#include "mqtt/presence.hpp"
+#include "telemetry/log.hpp"
+
+#include <sstream>
+
+namespace penstock::actors {
+
+using namespace messages;
+
+namespace {
+constexpr const char* component = "presence";
+} // namespace
+
+presence_state::presence_state() = default;
+presence_state::~presence_state() = default;
+
+bool presence_state::tell_ingestors(bool pause, const std::string& pipeline) const {
+  bool found = false;
+  for (const auto& [name, settings] : config.configuration.ingest) {
+    if (!pipeline.empty() && name != pipeline)
+      continue;
+    found = true;
+    for (std::uint32_t shard = 0; shard < settings.shards; ++shard) {
+      const auto ingestor = config.directory->find(name + "/ingestor/" + std::to_string(shard));
+      if (ingestor && pause)
+        caf::anon_send(ingestor, pause_atom_v);
+      else if (ingestor)
+        caf::anon_send(ingestor, resume_atom_v);
+    }
+  }
+  return found;
+}
+
+void presence_state::on_command(const std::string& command) {
+  std::istringstream words{command};
+  std::string verb;
+  std::string pipeline;
+  words >> verb >> pipeline;
+  if (verb == "status") {
+    connection->report(telemetry::to_json(config.board->snapshot()));
+    return;
+  }
+  if ((verb == "pause" || verb == "resume") && tell_ingestors(verb == "pause", pipeline)) {
+    log::info(component, component, "{} {} on request", verb, pipeline.empty() ? "everything" : pipeline);
+    return;
+  }
+  log::warning(component, component, "not a command: '{}'; use pause [PIPELINE], resume [PIPELINE] or status",
+               command.substr(0, 60));
+}
+
+caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_config config) {
+  set_quiet_handlers(self);
+  auto& state = self->state;
+  state.config = std::move(config);
+  const auto& configuration = state.config.configuration;
+  const auto& control = *configuration.control;
+  // The handlers run on Paho's threads: they only post.
+  state.connection = std::make_unique<mqtt::presence>(
+    mqtt::presence_options_of(control, configuration.brokers.at(control.broker), state.config.node_id,
+                              configuration.node.name, state.config.version),
+    [me = caf::actor{self}](std::string command) { caf::anon_send(me, command_atom_v, std::move(command)); },
+    [](const std::string& failure) {
+      if (!failure.empty())
+        log::warning(component, component, "not connected ({}); trying again", failure);
+    });
+  state.connection->start();
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (exit.reason) {
+      self->state.connection->stop();
+      self->quit(exit.reason);
+    }
+  });
+  return {
+    [self](command_atom, const std::string& command) { self->state.on_command(command); },
+  };
+}
+
+child_spec presence_child(presence_config config) {
+  child_spec spec;
+  spec.name = presence_state::name;
+  spec.kind = presence_state::name;
+  spec.start = [config](caf::actor_system& system) -> caf::actor { return system.spawn<caf::detached>(presence, config); };
+  return spec;
+}
+
+} // namespace penstock::actors
