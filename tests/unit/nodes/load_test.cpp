@@ -240,6 +240,14 @@ TEST_F(load_test, without_a_subscriber_it_says_so) {
   EXPECT_THAT(out_.str(), HasSubstr("no subscriber"));
 }
 
+TEST_F(load_test, a_ledger_that_cannot_be_written_is_said_before_anything_is_sent) {
+  collector collected{broker(), 1};
+  options_.ledger = file("nowhere/ledger.csv");
+  EXPECT_EQ(run(), exit_configuration);
+  EXPECT_THAT(err_.str(), HasSubstr("cannot write the ledger"));
+  EXPECT_TRUE(collected.messages().empty());
+}
+
 TEST_F(load_test, a_broker_that_is_not_there_is_unavailable) {
   broker_->stop();
   options_.timeout = 300ms;
