@@ -121,7 +121,7 @@ TEST(broken_peer, that_speaks_only_3_1_1_is_spoken_to_in_it_at_once) {
   client one{io, options_for(peer), seen.handlers()};
   one.start();
   ASSERT_TRUE(seen.await([&] { return seen.state.connected; }));
-  EXPECT_EQ(seen.state.protocol, 4);
+  EXPECT_EQ(seen.now().protocol, 4);
   EXPECT_EQ(seen.states.size(), 1u) << "the fall-back is no failure";
 }
 

@@ -132,6 +132,10 @@ struct recorder {
     std::unique_lock lock{mutex};
     return changed.wait_for(lock, time, condition);
   }
+  connection_state now() {
+    const std::lock_guard lock{mutex};
+    return state;
+  }
   std::string reason() {
     const std::lock_guard lock{mutex};
     return state.reason ? state.reason->to_string() : "";

@@ -51,7 +51,7 @@ TEST(client, receives_every_qos_with_both_versions) {
     options.broker.version = version;
     party receiver{io, options};
     ASSERT_TRUE(receiver.connected());
-    EXPECT_EQ(receiver.seen.state.protocol, static_cast<std::uint8_t>(version));
+    EXPECT_EQ(receiver.seen.now().protocol, static_cast<std::uint8_t>(version));
     options = broker.options("sender");
     options.broker.version = version;
     party sender{io, options};
@@ -81,8 +81,8 @@ TEST(client, is_sent_again_what_it_did_not_release_and_nothing_else) {
     }
     party again{io, options};
     ASSERT_TRUE(again.received(6));
-    EXPECT_TRUE(again.seen.state.session_present);
-    EXPECT_FALSE(again.seen.state.session_lost);
+    EXPECT_TRUE(again.seen.now().session_present);
+    EXPECT_FALSE(again.seen.now().session_lost);
     EXPECT_THAT(again.seen.payloads(), ElementsAre("4 ", "5 ", "6 ", "7 ", "8 ", "9 "));
     EXPECT_EQ(again.seen.received.front().number, 1u);
     again.mqtt.release(6);
@@ -119,7 +119,7 @@ TEST(client, loses_nothing_while_the_broker_restarts) {
     return receiver.seen.received.size() >= count && all_there();
   }));
   EXPECT_TRUE(sender.published(count));
-  EXPECT_GE(receiver.seen.state.connects, 3u);
+  EXPECT_GE(receiver.seen.now().connects, 3u);
 }
 
 TEST(client, reads_no_further_than_its_caps_until_something_is_released) {
@@ -151,7 +151,7 @@ TEST(client, reads_no_further_than_its_caps_until_something_is_released) {
       ASSERT_TRUE(receiver.received(before + 1));
     }
     receiver.mqtt.release(count);
-    EXPECT_EQ(receiver.seen.state.connects, 1u);
+    EXPECT_EQ(receiver.seen.now().connects, 1u);
   }
 }
 
@@ -171,7 +171,7 @@ TEST(client, stops_reading_while_paused_and_stays_connected) {
     2500ms, [&] { return receiver.seen.received.size() > 1 || !receiver.seen.state.connected; }));
   receiver.mqtt.resume();
   EXPECT_TRUE(receiver.received(10));
-  EXPECT_EQ(receiver.seen.state.connects, 1u);
+  EXPECT_EQ(receiver.seen.now().connects, 1u);
 }
 
 TEST(client, keeps_an_idle_connection_alive) {
@@ -234,9 +234,9 @@ TEST(client, says_once_why_it_is_refused_and_gets_in_with_the_password) {
     {
       party refused{io, options};
       ASSERT_TRUE(refused.seen.await([&] { return refused.seen.state.reason.has_value(); }));
-      EXPECT_EQ(refused.seen.state.reason->code, errc::not_authorised);
-      EXPECT_THAT(refused.seen.state.reason->message, HasSubstr("not authorised"));
-      EXPECT_THAT(refused.seen.state.reason->message, testing::Not(HasSubstr("wrong")));
+      EXPECT_EQ(refused.seen.now().reason->code, errc::not_authorised);
+      EXPECT_THAT(refused.seen.now().reason->message, HasSubstr("not authorised"));
+      EXPECT_THAT(refused.seen.now().reason->message, testing::Not(HasSubstr("wrong")));
       EXPECT_FALSE(refused.seen.await_for(400ms, [&] { return refused.seen.states.size() > 1; }));
     }
     options.broker.password.value = "right";
@@ -251,11 +251,11 @@ TEST(client, tells_that_nobody_listens_and_connects_when_somebody_does) {
   io_thread io;
   party waiting{io, broker.options("c")};
   ASSERT_TRUE(waiting.seen.await([&] { return waiting.seen.state.reason.has_value(); }));
-  EXPECT_EQ(waiting.seen.state.reason->code, errc::connection_refused);
-  EXPECT_THAT(waiting.seen.state.reason->message, HasSubstr("127.0.0.1:"));
+  EXPECT_EQ(waiting.seen.now().reason->code, errc::connection_refused);
+  EXPECT_THAT(waiting.seen.now().reason->message, HasSubstr("127.0.0.1:"));
   ASSERT_TRUE(broker.process().start());
   EXPECT_TRUE(waiting.connected());
-  EXPECT_FALSE(waiting.seen.state.reason);
+  EXPECT_FALSE(waiting.seen.now().reason);
 }
 
 TEST(client, notices_that_the_broker_has_lost_its_session) {
@@ -263,12 +263,12 @@ TEST(client, notices_that_the_broker_has_lost_its_session) {
   io_thread io;
   party receiver{io, broker.options("receiver", {"t"})};
   ASSERT_TRUE(receiver.connected());
-  EXPECT_FALSE(receiver.seen.state.session_lost);
+  EXPECT_FALSE(receiver.seen.now().session_lost);
   broker.process().stop();
   std::filesystem::remove(broker.directory() / "mosquitto.db");
   ASSERT_TRUE(broker.process().start());
   ASSERT_TRUE(receiver.seen.await([&] { return receiver.seen.state.connects == 2; }));
-  EXPECT_TRUE(receiver.seen.state.session_lost);
+  EXPECT_TRUE(receiver.seen.now().session_lost);
 }
 
 TEST(client, runs_no_handler_once_it_is_destroyed) {
@@ -389,8 +389,8 @@ TEST(client_tls, refuses_a_certificate_for_another_host) {
   {
     party careful{io, broker.options()};
     ASSERT_TRUE(careful.seen.await([&] { return careful.seen.state.reason.has_value(); }));
-    EXPECT_EQ(careful.seen.state.reason->code, errc::configuration);
-    EXPECT_THAT(careful.seen.state.reason->message, HasSubstr("hostname mismatch"));
+    EXPECT_EQ(careful.seen.now().reason->code, errc::configuration);
+    EXPECT_THAT(careful.seen.now().reason->message, HasSubstr("hostname mismatch"));
   }
   auto options = broker.options();
   options.broker.tls.verify = false;
@@ -406,12 +406,12 @@ TEST(client_tls, refuses_an_unknown_authority_and_names_files_it_cannot_read) {
   {
     party careful{io, options};
     ASSERT_TRUE(careful.seen.await([&] { return careful.seen.state.reason.has_value(); }));
-    EXPECT_THAT(careful.seen.state.reason->message, HasSubstr("certificate is refused"));
+    EXPECT_THAT(careful.seen.now().reason->message, HasSubstr("certificate is refused"));
   }
   options.broker.tls.ca = "/nonexistent/ca.pem";
   party blind{io, options};
   ASSERT_TRUE(blind.seen.await([&] { return blind.seen.state.reason.has_value(); }));
-  EXPECT_THAT(blind.seen.state.reason->message, HasSubstr("/nonexistent/ca.pem"));
+  EXPECT_THAT(blind.seen.now().reason->message, HasSubstr("/nonexistent/ca.pem"));
 }
 
 } // namespace
