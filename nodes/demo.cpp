@@ -196,6 +196,7 @@ int demonstration::run() {
     return fail("the devices did not start", "load.log");
   out_ << fmt::format("{} devices publish {} messages/s (QoS 1) to mosquitto; Penstock writes them to SQLite\n"
                       "and acknowledges each after its commit. 1 % are sent twice, 0.1 % are malformed.\n"
+                      "The counters are those of the running process.\n"
                       "Status of the node: {}/status   Folder: {}\n\n"
                       "       received/s  committed/s      committed  duplicate    in flight          lag\n",
                       with_commas(options_.devices), with_commas(options_.rate), url_, folder_.string())

@@ -73,8 +73,9 @@ std::optional<std::string> parse_line(std::vector<std::string>& fields, std::siz
   if (!line.malformed && fields[0] != "sent")
     return "the first field is neither sent nor malformed";
   line.acknowledged = fields[1] == "acknowledged";
-  if (!line.acknowledged && fields[1] != "unconfirmed")
-    return "the second field is neither acknowledged nor unconfirmed";
+  line.unrouted = fields[1] == "unrouted";
+  if (!line.acknowledged && !line.unrouted && fields[1] != "unconfirmed")
+    return "the second field is none of acknowledged, unrouted and unconfirmed";
   if (!parse_number(fields[2], line.published_us) || !parse_number(fields[3], line.copies))
     return "time and copies must be numbers";
   line.visible_us = 0;
@@ -112,7 +113,7 @@ result<ledger_header> parse_header(const std::string& text, const std::string& w
 std::uint64_t ledger::add(bool malformed, wall_time published, const std::vector<std::string>& values) {
   for (const std::string& value : values)
     add_value(values_, value);
-  entries_.push_back({published.time_since_epoch().count(), 0, values_.size(), 1, malformed, false});
+  entries_.push_back({published.time_since_epoch().count(), 0, values_.size(), 1, malformed});
   return entries_.size() - 1;
 }
 
@@ -132,7 +133,7 @@ result<void> ledger::write(const std::filesystem::path& file) const {
   std::uint64_t values_begin = 0;
   for (const entry& message : entries_) {
     buffer += message.malformed ? "malformed," : "sent,";
-    buffer += message.acknowledged ? "acknowledged," : "unconfirmed,";
+    buffer += message.acknowledged ? "acknowledged," : message.unrouted ? "unrouted," : "unconfirmed,";
     buffer += std::to_string(message.published_us) + ',' + std::to_string(message.copies) + ',';
     if (message.visible_us != 0)
       buffer += std::to_string(message.visible_us);

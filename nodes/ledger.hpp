@@ -7,6 +7,7 @@
 //   line   = kind "," state "," published_us "," copies "," visible_us *( "," value )
 //   kind   = "sent" | "malformed"
 //   state  = "acknowledged"       the broker took it (PUBACK or PUBCOMP)
+//          | "unrouted"           the broker took it and had no subscriber for it (reason 0x10): it was thrown away
 //          | "unconfirmed"        it may have been lost: QoS 0, refused, or load ended before the acknowledgement
 //
 // published_us: when it was first handed to the client; visible_us: when its row was seen in the database, empty where
@@ -38,6 +39,7 @@ struct ledger_header {
 struct ledger_line {
   bool malformed = false;
   bool acknowledged = false;
+  bool unrouted = false; ///< of no copy more is known than that nobody was subscribed
   std::int64_t published_us = 0;
   std::uint32_t copies = 0;
   std::int64_t visible_us = 0;     ///< 0: not known
@@ -53,6 +55,7 @@ public:
   std::uint64_t add(bool malformed, wall_time published, const std::vector<std::string>& values);
   void add_copy(std::uint64_t message) { ++entries_.at(message).copies; }
   void acknowledge(std::uint64_t message) { entries_.at(message).acknowledged = true; }
+  void unrouted(std::uint64_t message) { entries_.at(message).unrouted = true; }
   void visible(std::uint64_t message, wall_time when) {
     entries_.at(message).visible_us = when.time_since_epoch().count();
   }
@@ -68,7 +71,8 @@ private:
     std::uint64_t values_end; ///< in values_
     std::uint32_t copies;
     bool malformed;
-    bool acknowledged;
+    bool acknowledged = false;
+    bool unrouted = false;
   };
   ledger_header header_;
   std::vector<entry> entries_;

@@ -69,6 +69,7 @@ private:
   void repeat_one();
   void flush(std::size_t connection);
   void take_acknowledgements();
+  void note_unrouted(std::uint64_t number);
   std::optional<int> ends_early();
   void show_progress();
   double chance();
@@ -88,7 +89,7 @@ private:
   std::uint64_t copies_ = 0;
   std::uint64_t acknowledged_ = 0; // publications, copies included
   std::uint64_t refused_ = 0;
-  std::uint64_t unsubscribed_ = 0;
+  std::uint64_t unrouted_ = 0;
   bool stopping_ = false;
   steady_clock::time_point started_;
   steady_clock::time_point stopping_since_;
@@ -214,11 +215,16 @@ void load_run::take_acknowledgements() {
     ++acknowledged_;
     if (reason >= reason_failure)
       ++refused_;
+    else if (reason == reason_no_subscriber)
+      note_unrouted(number);
     else if (options_.qos > 0)
       ledger_.acknowledge(number);
-    if (reason == reason_no_subscriber)
-      ++unsubscribed_;
   }
+}
+
+void load_run::note_unrouted(std::uint64_t number) {
+  ++unrouted_;
+  ledger_.unrouted(number);
 }
 
 double load_run::chance() {
@@ -262,9 +268,9 @@ void load_run::print_summary(std::ostream& out) const {
   if (refused_ > 0)
     out << ", " << with_commas(refused_) << " refused by the broker";
   out << '\n';
-  if (unsubscribed_ > 0)
-    out << "the broker had no subscriber for " << with_commas(unsubscribed_)
-        << " of them: run the pipeline before the load, so that its subscription is there\n";
+  if (unrouted_ > 0)
+    out << "the broker had no subscriber for " << with_commas(unrouted_)
+        << " of them and threw them away (was the pipeline running, and subscribed?)\n";
 }
 
 ledger_header header_of(const load_options& options, const config::ingest& pipeline, const config::broker& broker) {

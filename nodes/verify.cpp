@@ -59,6 +59,7 @@ struct expected {
   std::uint32_t stored : 2 = 0; ///< 2: at least twice
   std::uint32_t malformed : 1 = 0;
   std::uint32_t acknowledged : 1 = 0;
+  std::uint32_t unrouted : 1 = 0;
   std::uint32_t dead_lettered : 1 = 0;
 };
 
@@ -75,6 +76,7 @@ struct verdict {
   std::uint64_t missing = 0;
   std::uint64_t repeated = 0;
   std::uint64_t unconfirmed_stored = 0;
+  std::uint64_t unrouted = 0;
   std::uint64_t foreign = 0;
   std::uint64_t malformed = 0;
   std::uint64_t malformed_there = 0;
@@ -118,6 +120,7 @@ result<ledger_header> comparison::read(const std::filesystem::path& file) {
     message.line = static_cast<std::uint32_t>(number);
     message.malformed = line.malformed;
     message.acknowledged = line.acknowledged;
+    message.unrouted = line.unrouted;
     if (line.visible_us != 0)
       latencies_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(line.visible_us - line.published_us, 0)));
     return true;
@@ -191,6 +194,7 @@ result<verdict> comparison::hold_against(storage::store& database) {
   std::uint64_t named = 0;
   for (const expected& message : messages_) {
     const bool lost = message.acknowledged && message.stored == 0 && !message.dead_lettered;
+    found.unrouted += message.unrouted && message.stored == 0 && !message.dead_lettered ? 1 : 0;
     if (message.malformed) {
       found.malformed += message.acknowledged;
       found.malformed_there += message.dead_lettered;
@@ -249,6 +253,7 @@ nlohmann::ordered_json as_json(const verdict& found, const verify_options& optio
           {"missing", found.missing},
           {"repeated", found.repeated},
           {"unconfirmed_stored", found.unconfirmed_stored},
+          {"unrouted", found.unrouted},
           {"foreign", found.foreign},
           {"dead_letters",
            {{"malformed", found.malformed},
@@ -274,6 +279,8 @@ void print_text(std::ostream& out, const verdict& found, const ledger_header& he
   line("missing", found.missing);
   line("repeated", found.repeated);
   line("unconfirmed but stored", found.unconfirmed_stored);
+  if (found.unrouted > 0)
+    line("without a subscriber", found.unrouted, "  thrown away by the broker, which said so");
   line("malformed, confirmed", found.malformed);
   line("  dead-lettered", found.malformed_there);
   line("  not dead-lettered", found.malformed_missing);

@@ -30,6 +30,7 @@ struct verify_options {
 ///   missing            confirmed, and neither stored nor in the dead letters
 ///   repeated           stored more than once
 ///   unconfirmed_stored stored, though the broker's acknowledgement did not arrive
+///   unrouted           not stored: the broker had no subscriber when it came, and said so (PUBACK reason 0x10)
 ///   foreign            rows in the table that the ledger does not know (other loads', say)
 ///   dead_letters       {malformed: sent malformed and confirmed, expected: of all malformed ones in the dead letters,
 ///                       missing: malformed, confirmed, and not there,

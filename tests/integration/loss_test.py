@@ -12,9 +12,17 @@ BROKER_RESTARTS = 10 if SOAK else 2
 
 
 class Loss(Case):
-    def test_ten_kills_and_two_broker_restarts_lose_and_repeat_nothing(self):
+    def test_kills_and_broker_restarts_lose_and_repeat_nothing_with_one_session(self):
+        self.kills_and_broker_restarts(shards=1)
+
+    def test_kills_and_broker_restarts_lose_and_repeat_nothing_with_a_shared_subscription(self):
+        # What mosquitto 2.0.11 throws away after its restart, since it does not save shared subscriptions, it tells the
+        # publisher: `unrouted`. All that it confirmed must be there.
+        self.kills_and_broker_restarts(shards=2)
+
+    def kills_and_broker_restarts(self, shards: int):
         broker = self.mosquitto()
-        config = self.configure(broker)
+        config = self.configure(broker, shards=shards)
         node = self.node(config).ready()
         load = self.start_load(config, "--count", COUNT, "--rate", RATE, "--devices", 500,
                                "--malformed", 1, "--duplicates", 5)
@@ -36,9 +44,11 @@ class Loss(Case):
         verdict = self.verify(config)
         self.assertEqual(verdict["missing"], 0)
         self.assertEqual(verdict["repeated"], 0)
-        self.assertEqual(verdict["confirmed"], verdict["sent"])
-        self.assertEqual(verdict["stored"], verdict["sent"])
         self.assertEqual(verdict["dead_letters"]["missing"], 0)
+        if shards == 1:
+            self.assertEqual(verdict["unrouted"], 0)
+            self.assertEqual(verdict["confirmed"], verdict["sent"])
+            self.assertEqual(verdict["stored"], verdict["sent"])
         self.assertGreater(verdict["dead_letters"]["expected"], 0)
         self.assertEqual(verdict["dead_letters"]["refused"], 0)
         self.assert_balanced(node)

@@ -238,6 +238,14 @@ TEST_F(load_test, without_a_subscriber_it_says_so) {
   options_.count = 10;
   ASSERT_EQ(run(), exit_done);
   EXPECT_THAT(out_.str(), HasSubstr("no subscriber"));
+  // The broker's "no matching subscribers" is no confirmation: these are not missing, and not hidden either.
+  std::size_t unrouted = 0;
+  ASSERT_TRUE(read_ledger(file("ledger.csv"), [&](std::size_t, const ledger_line& line) {
+    EXPECT_FALSE(line.acknowledged);
+    unrouted += line.unrouted ? 1 : 0;
+    return true;
+  }));
+  EXPECT_GT(unrouted, 0u);
 }
 
 TEST_F(load_test, a_ledger_that_cannot_be_written_is_said_before_anything_is_sent) {
