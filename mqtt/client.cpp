@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/backoff.hpp"
+#include "core/read_pace.hpp"
 #include "mqtt/session.hpp"
 #include "mqtt/transport.hpp"
 #include "telemetry/log.hpp"
@@ -29,11 +30,11 @@ constexpr std::size_t chunk_bytes = 256 * 1024;
 /// With less room than this at its end a chunk is given up: small reads cost more than small remainders.
 constexpr std::size_t room_min = 32 * 1024;
 
-// Under load the next read waits, so that one read, one burst and one write of acknowledgements carry many messages.
-// The figures come from measurements against mosquitto: with 1,000 messages/s a read brings one or two and nothing
-// waits.
-constexpr auto coalesce_pause = 500us;
-constexpr std::size_t coalesce_from_messages = 4;
+// Under load the next read waits (core/read_pace.hpp), so that one read, one burst and one write of acknowledgements carry
+// many messages. Brokers give clients of MQTT 3.1.1 a small window, mosquitto 20 messages: a long pause would be all they
+// wait for.
+constexpr auto pause_max = 4ms;
+constexpr auto pause_max_small_window = 500us;
 /// A read of this size shows that more is there already: waiting would only delay it. TLS hands out at most 16 KiB.
 constexpr std::size_t full_read_bytes = 64 * 1024;
 constexpr std::size_t full_read_bytes_tls = 12 * 1024;
@@ -147,6 +148,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   bool paused = false;
   bool reading = false;    ///< a read is under way
   bool coalescing = false; ///< the next read waits for the timer
+  read_pace pace{pause_max};
   bool held_back = false;  ///< the next read waits for a release or resume
   std::shared_ptr<char[]> chunk;
   std::size_t chunk_size = 0;
@@ -380,10 +382,13 @@ void client::impl::deliver(std::shared_ptr<burst> messages) {
 
 void client::impl::schedule_read(std::size_t bytes, std::size_t messages) {
   const std::size_t full = options.broker.use_tls ? full_read_bytes_tls : full_read_bytes;
-  if (messages < coalesce_from_messages || bytes >= full || !connection)
+  auto wait = pace.after_read(messages, steady_clock::now());
+  if (conversation.protocol() == version::v3_1_1)
+    wait = std::min<std::chrono::microseconds>(wait, pause_max_small_window);
+  if (wait.count() == 0 || bytes >= full || !connection)
     return read_more();
   coalescing = true;
-  coalesce_timer.expires_after(coalesce_pause);
+  coalesce_timer.expires_after(wait);
   coalesce_timer.async_wait(for_this_connection([](impl& self, const boost::system::error_code& cancelled) {
     if (cancelled)
       return;

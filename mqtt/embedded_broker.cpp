@@ -96,6 +96,14 @@ std::vector<std::string> arguments_of(pid_t pid) {
   return arguments;
 }
 
+/// A process has no arguments any more when it ends, but holds its sockets until it is a zombie or gone.
+bool is_ending(pid_t pid) {
+  const std::string stat = read_all("/proc/" + std::to_string(pid) + "/stat");
+  const std::size_t name_end = stat.rfind(") ");
+  const bool there = name_end != std::string::npos && name_end + 2 < stat.size();
+  return there && stat[name_end + 2] != 'Z' && stat[name_end + 2] != 'X' && arguments_of(pid).empty();
+}
+
 /// The last lines of a log, on one line.
 std::string tail_of(const fs::path& file) {
   constexpr std::size_t lines_max = 4;
@@ -124,6 +132,7 @@ struct embedded_broker::impl {
 
   bool running();
   void signal_and_wait(milliseconds timeout);
+  bool is_ours(pid_t process) const;
   pid_t orphan() const;
   std::uint16_t configured_port() const;
   bool adopt();
@@ -139,7 +148,7 @@ bool embedded_broker::impl::running() {
     const pid_t reaped = waitpid(pid, nullptr, WNOHANG);
     if (reaped == 0)
       return true;
-  } else if (orphan() == pid) {
+  } else if (is_ours(pid) || is_ending(pid)) {
     return true;
   }
   pid = 0;
@@ -159,17 +168,19 @@ void embedded_broker::impl::signal_and_wait(milliseconds timeout) {
     std::this_thread::sleep_for(poll_interval);
 }
 
-/// The mosquitto that the pid file names, if it is one that runs with our configuration; 0: none. The pid may be
-/// another process's by now, which must not be touched.
+/// Whether this process is a mosquitto with our configuration: a pid may be another process's by now, which must not be
+/// touched.
+bool embedded_broker::impl::is_ours(pid_t process) const {
+  const auto arguments = arguments_of(process);
+  return arguments.size() == 3 && fs::path{arguments[0]}.filename() == "mosquitto" && arguments[1] == "-c" &&
+         arguments[2] == config_file.string();
+}
+
+/// The mosquitto that the pid file names; 0: none. It removes that file some time before it ends.
 pid_t embedded_broker::impl::orphan() const {
   std::istringstream text{read_all(pid_file)};
   pid_t found = 0;
-  if (!(text >> found) || found <= 1)
-    return 0;
-  const auto arguments = arguments_of(found);
-  const bool ours = arguments.size() == 3 && fs::path{arguments[0]}.filename() == "mosquitto" && arguments[1] == "-c" &&
-                    arguments[2] == config_file.string();
-  return ours ? found : 0;
+  return text >> found && found > 1 && is_ours(found) ? found : 0;
 }
 
 std::uint16_t embedded_broker::impl::configured_port() const {
