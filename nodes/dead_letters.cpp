@@ -1,17 +1,18 @@
 #include "nodes/dead_letters.hpp"
 
-#include "core/time_text.hpp"
 #include "nodes/check.hpp"
 #include "nodes/command_support.hpp"
+#include "nodes/dead_letter_routes.hpp"
 #include "nodes/exit_codes.hpp"
-#include "nodes/row_key.hpp"
-#include "storage/store.hpp"
+#include "web/http_client.hpp"
+#include "web/http_text.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <ostream>
 
 namespace penstock::nodes {
@@ -21,151 +22,85 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::size_t id_shown = 12; // characters in a table; enough to name a letter by
+// Each waits for the lock by itself. A writer under full load lets go of it only for moments.
+constexpr int busy_tries_max = 30;
+// A page of a replay may wait for its locks and then write.
+constexpr std::chrono::seconds answer_timeout{30};
 
-/// The pipelines asked for, each with a connection to its database.
-struct open_pipeline {
-  const config::ingest* pipeline;
-  std::unique_ptr<storage::store> store;
-};
-
-/// Exit code, or exit_done and `opened` filled.
-int open_pipelines(const dead_letters_options& options, storage::access access, config::configuration& configuration,
-                   std::vector<open_pipeline>& opened, std::ostream& err) {
-  if (!load_or_report(options.config, options.node, configuration, err))
-    return exit_configuration;
-  if (!options.pipeline.empty() && find_pipeline(configuration, options.pipeline, err) == nullptr)
-    return exit_configuration;
-  for (const auto& [name, pipeline] : configuration.ingest) {
-    if (!options.pipeline.empty() && name != options.pipeline)
-      continue;
-    const auto& database = configuration.databases.at(pipeline.database);
-    if (!std::filesystem::exists(database.path)) { // opening it for writing would make it
-      err << "there is no " << database.path.string() << ": pipeline " << name << " has not run yet\n";
-      return exit_unavailable;
-    }
-    auto store = storage::open(database, access);
-    if (!store) {
-      err << "database " << database.name << ": " << store.error().to_string() << '\n';
-      return exit_unavailable;
-    }
-    opened.push_back({&pipeline, *std::move(store)});
-  }
-  return exit_done;
-}
-
-ordered_json as_json(const storage::dead_letter& letter) {
-  return {{"id", letter.id},
-          {"pipeline", letter.pipeline},
-          {"topic", printable(letter.topic) ? letter.topic : hex(letter.topic)},
-          {"code", name_of(letter.code)},
-          {"reason", printable(letter.reason) ? letter.reason : hex(letter.reason)},
-          {"first_seen", format_rfc3339(letter.first_seen)},
-          {"last_seen", format_rfc3339(letter.last_seen)},
-          {"seen", letter.seen},
-          {"attempts", letter.attempts},
-          {"payload_bytes", letter.payload.size()}};
-}
-
-int report(const error& failure, std::ostream& err) {
-  err << failure.to_string() << '\n';
-  return exit_unavailable;
-}
-
-struct found_letter {
-  const open_pipeline* at = nullptr;
-  storage::dead_letter letter;
-};
-
-/// The one letter whose id begins with `id`.
-int find_letter(const std::vector<open_pipeline>& pipelines, const std::string& id, found_letter& found,
-                std::ostream& err) {
-  for (const auto& at : pipelines) {
-    auto letters = at.store->dead_letters({at.pipeline->name, id, 2});
-    if (!letters)
-      return report(letters.error(), err);
-    for (auto& letter : *letters) {
-      if (found.at != nullptr) {
-        err << "more than one dead letter begins with " << id << ": give more of the id"
-            << (found.letter.id == letter.id ? ", or --pipeline" : "") << '\n';
-        return exit_verdict_bad;
-      }
-      found = {&at, std::move(letter)};
-    }
-  }
-  if (found.at == nullptr) {
-    err << "there is no dead letter " << id << '\n';
-    return exit_verdict_bad;
-  }
-  return exit_done;
-}
-
-/// One letter's way through the pipeline: decoded, stored, removed.
-class replayer {
+/// Who answers: a node, or the database by way of the configuration.
+class respondent {
 public:
-  replayer(const open_pipeline& at) : at_(at), decoder_(*at.pipeline) {}
+  explicit respondent(const dead_letters_options& options) : options_(options) {}
 
-  result<void> prepare() { return at_.store->prepare(storage::table_of(*at_.pipeline)); }
+  int open(std::ostream& err) {
+    if (options_.url.empty())
+      return load_or_report(options_.config, options_.node, configuration_, err) ? exit_done : exit_configuration;
+    while (options_.url.ends_with('/'))
+      options_.url.pop_back();
+    return exit_done;
+  }
 
-  /// Why the letter stays; or that the database failed, in `database_failure`.
-  result<void> replay(const storage::dead_letter& letter, std::string_view payload,
-                      std::optional<error>& database_failure) {
-    const auto failed_again = [&](const error& reason) -> result<void> {
-      if (const auto counted = at_.store->dead_letter_attempted(letter.pipeline, letter.id); !counted)
-        database_failure = counted.error();
-      return reason;
-    };
-    const auto frame = decoder_.decode(letter.topic, payload, letter.first_seen);
-    if (frame->rows() == 0) {
-      const auto again = frame->letter(0);
-      return failed_again({again.code, std::string{again.reason}});
-    }
-    const record::frame_view* const frames[] = {frame.get()};
-    const auto written = at_.store->write(frames);
-    if (!written) {
-      database_failure = written.error();
-      return written.error();
-    }
-    if (written->front().dead_lettered > 0)
-      return failed_again({errc::row_refused, "the database refuses the row"});
-    // Ended in between, the letter stays, and its next replay finds the row there.
-    if (const auto deleted = at_.store->dead_letter_delete(letter.pipeline, letter.id); !deleted) {
-      database_failure = deleted.error();
-      return deleted.error();
-    }
-    return {};
+  result<web::http_response> get(const std::string& path, std::map<std::string, std::string> query) const {
+    if (options_.url.empty())
+      return answer_dead_letters(configuration_, {"GET", path, std::move(query), {}, {}});
+    std::string target;
+    for (const auto& [name, value] : query)
+      target += (target.empty() ? "?" : "&") + name + "=" + web::percent_encode(value);
+    return web::http_get(options_.url + path + target, answer_timeout);
+  }
+
+  result<web::http_response> post(const std::string& path, const std::string& body) const {
+    if (options_.url.empty())
+      return answer_dead_letters(configuration_, {"POST", path, {}, {}, body});
+    return web::http_post(options_.url + path, body, answer_timeout);
   }
 
 private:
-  const open_pipeline& at_;
-  single_decoder decoder_;
+  dead_letters_options options_;
+  config::configuration configuration_;
 };
 
-struct replay_outcome {
-  std::uint64_t replayed = 0;
-  ordered_json failed = ordered_json::array();
-};
-
-int replay_letters(const open_pipeline& at, const std::vector<storage::dead_letter>& letters,
-                   const std::optional<std::string>& payload, bool json, replay_outcome& outcome, std::ostream& out,
-                   std::ostream& err) {
-  replayer replaying{at};
-  if (const auto prepared = replaying.prepare(); !prepared)
-    return report(prepared.error(), err);
-  for (const auto& letter : letters) {
-    std::optional<error> database_failure;
-    const auto replayed = replaying.replay(letter, payload ? *payload : letter.payload, database_failure);
-    if (database_failure)
-      return report(*database_failure, err);
-    if (replayed) {
-      ++outcome.replayed;
-      continue;
-    }
-    outcome.failed.push_back(
-      {{"id", letter.id}, {"code", name_of(replayed.error().code)}, {"reason", replayed.error().message}});
-    if (!json)
-      out << letter.id.substr(0, id_shown) << " stays: " << replayed.error().to_string() << '\n';
+/// Exit code, or exit_done and `json` filled.
+int read_answer(const result<web::http_response>& answer, ordered_json& json, std::ostream& err) {
+  if (!answer) {
+    err << answer.error().to_string() << '\n';
+    return answer.error().code == errc::configuration || answer.error().code == errc::unsupported ? exit_usage
+                                                                                                  : exit_unavailable;
   }
-  return exit_done;
+  json = ordered_json::parse(answer->body, nullptr, false);
+  if (answer->status == 200 && json.is_object())
+    return exit_done;
+  if (json.is_object() && json.contains("error") && json["error"].is_string())
+    err << json["error"].get<std::string>() << '\n';
+  else
+    err << "answered " << answer->status << " and no JSON that penstock knows\n";
+  switch (answer->status) {
+  case 404:
+  case 409: return exit_verdict_bad;
+  case 400:
+  case 403: return exit_configuration;
+  default: return exit_unavailable;
+  }
+}
+
+std::map<std::string, std::string> of_pipeline(const dead_letters_options& options) {
+  if (options.pipeline.empty())
+    return {};
+  return {{"pipeline", options.pipeline}};
+}
+
+bool busy(const result<web::http_response>& answer) {
+  if (!answer || answer->status != 503)
+    return false;
+  const auto json = nlohmann::json::parse(answer->body, nullptr, false);
+  return json.is_object() && json.value("code", "") == name_of(errc::database_busy);
+}
+
+result<web::http_response> replay_once_free(const respondent& asked, const std::string& body) {
+  auto answer = asked.post("/dead-letters/replay", body);
+  for (int tries = 1; tries < busy_tries_max && busy(answer); ++tries)
+    answer = asked.post("/dead-letters/replay", body);
+  return answer;
 }
 
 std::optional<std::string> read_file(const std::filesystem::path& file) {
@@ -175,118 +110,149 @@ std::optional<std::string> read_file(const std::filesystem::path& file) {
   return std::string{std::istreambuf_iterator<char>{in}, {}};
 }
 
-void print_row(std::ostream& out, const storage::dead_letter& letter) {
+void print_row(std::ostream& out, const ordered_json& letter) {
+  const auto text = [&](const char* name) { return letter.at(name).get<std::string>(); };
   char counts[48];
-  std::snprintf(counts, sizeof counts, "%6llu %8llu  ", static_cast<unsigned long long>(letter.seen),
-                static_cast<unsigned long long>(letter.attempts));
-  out << letter.id.substr(0, id_shown) << "  " << format_rfc3339(letter.last_seen).substr(0, 19) << "Z " << counts
-      << letter.pipeline << "  " << (printable(letter.topic) ? letter.topic : hex(letter.topic)) << "  "
-      << name_of(letter.code) << ": " << letter.reason << '\n';
+  std::snprintf(counts, sizeof counts, "%6llu %8llu  ", letter.at("seen").get<unsigned long long>(),
+                letter.at("attempts").get<unsigned long long>());
+  out << text("id").substr(0, id_shown) << "  " << text("last_seen").substr(0, 19) << "Z " << counts << text("pipeline")
+      << "  " << text("topic") << "  " << text("code") << ": " << text("reason") << '\n';
+}
+
+void print_list(std::ostream& out, const ordered_json& json) {
+  const auto& letters = json.at("dead_letters");
+  if (!letters.empty())
+    out << "id            last seen               seen attempts  pipeline  topic  reason\n";
+  for (const auto& letter : letters)
+    print_row(out, letter);
+  const auto total = json.at("total").get<std::uint64_t>();
+  out << with_commas(total) << (total == 1 ? " dead letter" : " dead letters")
+      << (letters.size() < total ? ", " + with_commas(letters.size()) + " shown (--limit)" : "") << '\n';
+}
+
+void print_letter(std::ostream& out, const ordered_json& json) {
+  for (const auto& [name, value] : json.items())
+    if (!name.starts_with("payload"))
+      out << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
+  const bool text = json.contains("payload");
+  out << "payload (" << json.at("payload_bytes").dump() << " bytes" << (text ? "" : ", as hex") << "):\n"
+      << json.at(text ? "payload" : "payload_hex").get<std::string>() << '\n';
+}
+
+void print_failed(std::ostream& out, const ordered_json& failed) {
+  for (const auto& letter : failed)
+    out << letter.at("id").get<std::string>().substr(0, id_shown) << " stays: " << letter.at("code").get<std::string>()
+        << ": " << letter.at("reason").get<std::string>() << '\n';
+}
+
+/// Prints what was answered; a peer that is no penstock may have left out anything.
+template <class Print>
+int print_answer(std::ostream& err, const Print& print) {
+  try {
+    print();
+    return exit_done;
+  } catch (const nlohmann::json::exception&) {
+    err << "the answer is not that of a penstock\n";
+    return exit_unavailable;
+  }
+}
+
+/// The body of the request, or an exit code.
+int replay_body(const dead_letters_options& options, const replay_options& what, nlohmann::json& body,
+                std::ostream& err) {
+  if (what.all == !what.id.empty() || (what.all && !what.payload.empty())) {
+    err << "dead-letters replay takes either an id (with --payload FILE, perhaps) or --all\n";
+    return exit_usage;
+  }
+  body = what.all ? nlohmann::json{{"all", true}} : nlohmann::json{{"id", what.id}};
+  if (!options.pipeline.empty())
+    body["pipeline"] = options.pipeline;
+  if (what.payload.empty())
+    return exit_done;
+  const auto payload = read_file(what.payload);
+  if (!payload) {
+    err << "cannot read " << what.payload.string() << '\n';
+    return exit_usage;
+  }
+  if (printable(*payload))
+    body["payload"] = *payload;
+  else
+    body["payload_hex"] = hex(*payload);
+  return exit_done;
 }
 
 } // namespace
 
 int dead_letters_list(const dead_letters_options& options, std::size_t limit, std::ostream& out, std::ostream& err) {
-  config::configuration configuration;
-  std::vector<open_pipeline> pipelines;
-  if (const int code = open_pipelines(options, storage::access::read_only, configuration, pipelines, err);
-      code != exit_done)
+  respondent asked{options};
+  if (const int code = asked.open(err); code != exit_done)
     return code;
-  ordered_json listed = ordered_json::array();
-  std::uint64_t total = 0;
-  std::uint64_t shown = 0;
-  for (const auto& at : pipelines) {
-    const auto count = at.store->dead_letter_count(at.pipeline->name);
-    if (!count)
-      return report(count.error(), err);
-    total += *count;
-    const auto letters = at.store->dead_letters({at.pipeline->name, std::nullopt, limit});
-    if (!letters)
-      return report(letters.error(), err);
-    for (const auto& letter : *letters) {
-      if (options.json) {
-        listed.push_back(as_json(letter));
-        continue;
-      }
-      if (shown++ == 0)
-        out << "id            last seen               seen attempts  pipeline  topic  reason\n";
-      print_row(out, letter);
-    }
-  }
-  if (options.json)
-    out << ordered_json{{"dead_letters", listed}, {"total", total}}.dump(2) << '\n';
-  else
-    out << with_commas(total) << (total == 1 ? " dead letter" : " dead letters")
-        << (shown < total ? ", " + with_commas(shown) + " shown (--limit)" : "") << '\n';
-  return exit_done;
+  auto query = of_pipeline(options);
+  query["limit"] = std::to_string(limit);
+  ordered_json json;
+  if (const int code = read_answer(asked.get("/dead-letters", std::move(query)), json, err); code != exit_done)
+    return code;
+  return print_answer(err, [&] {
+    if (options.json)
+      out << json.dump(2) << '\n';
+    else
+      print_list(out, json);
+  });
 }
 
 int dead_letters_show(const dead_letters_options& options, const std::string& id, std::ostream& out,
                       std::ostream& err) {
-  config::configuration configuration;
-  std::vector<open_pipeline> pipelines;
-  if (const int code = open_pipelines(options, storage::access::read_only, configuration, pipelines, err);
-      code != exit_done)
+  respondent asked{options};
+  if (const int code = asked.open(err); code != exit_done)
     return code;
-  found_letter found;
-  if (const int code = find_letter(pipelines, id, found, err); code != exit_done)
+  ordered_json json;
+  const auto path = "/dead-letters/" + (options.url.empty() ? id : web::percent_encode(id));
+  if (const int code = read_answer(asked.get(path, of_pipeline(options)), json, err); code != exit_done)
     return code;
-  const auto& letter = found.letter;
-  const bool text = printable(letter.payload);
-  auto json = as_json(letter);
-  json[text ? "payload" : "payload_hex"] = text ? letter.payload : hex(letter.payload);
-  if (options.json) {
-    out << json.dump(2) << '\n';
-    return exit_done;
-  }
-  for (const auto& [name, value] : json.items())
-    if (!name.starts_with("payload"))
-      out << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
-  out << "payload (" << letter.payload.size() << " bytes" << (text ? "" : ", as hex") << "):\n"
-      << (text ? letter.payload : hex(letter.payload)) << '\n';
-  return exit_done;
+  return print_answer(err, [&] {
+    if (options.json)
+      out << json.dump(2) << '\n';
+    else
+      print_letter(out, json);
+  });
 }
 
 int dead_letters_replay(const dead_letters_options& options, const replay_options& what, std::ostream& out,
                         std::ostream& err) {
-  if (what.all == !what.id.empty() || (what.all && !what.payload.empty())) {
-    err << "dead-letters replay takes either an id (with --payload FILE, perhaps) or --all\n";
-    return exit_usage;
-  }
-  std::optional<std::string> payload;
-  if (!what.payload.empty() && !(payload = read_file(what.payload))) {
-    err << "cannot read " << what.payload.string() << '\n';
-    return exit_usage;
-  }
-  config::configuration configuration;
-  std::vector<open_pipeline> pipelines;
-  if (const int code = open_pipelines(options, storage::access::read_write, configuration, pipelines, err);
-      code != exit_done)
+  nlohmann::json body;
+  if (const int code = replay_body(options, what, body, err); code != exit_done)
     return code;
-
-  replay_outcome outcome;
-  int code = exit_done;
-  if (what.all) {
-    for (const auto& at : pipelines) {
-      const auto letters = at.store->dead_letters({at.pipeline->name, std::nullopt, 0});
-      code =
-        letters ? replay_letters(at, *letters, payload, options.json, outcome, out, err) : report(letters.error(), err);
-      if (code != exit_done)
-        return code;
-    }
-  } else {
-    found_letter found;
-    if (code = find_letter(pipelines, what.id, found, err); code != exit_done)
-      return code;
-    code = replay_letters(*found.at, {found.letter}, payload, options.json, outcome, out, err);
-    if (code != exit_done)
-      return code;
+  respondent asked{options};
+  if (const int code = asked.open(err); code != exit_done)
+    return code;
+  std::uint64_t replayed = 0;
+  ordered_json failed = ordered_json::array();
+  int ended = exit_done;
+  for (bool more = true; more && ended == exit_done;) {
+    ordered_json page;
+    if (ended = read_answer(replay_once_free(asked, body.dump()), page, err); ended != exit_done)
+      break;
+    ended = print_answer(err, [&] {
+      replayed += page.at("replayed").get<std::uint64_t>();
+      if (!options.json)
+        print_failed(out, page.at("failed"));
+      for (const auto& letter : page.at("failed"))
+        failed.push_back(letter);
+      more = page.at("next").is_string();
+      if (more)
+        body["after"] = page.at("next");
+    });
   }
-  if (options.json)
-    out << ordered_json{{"replayed", outcome.replayed}, {"failed", outcome.failed}}.dump(2) << '\n';
-  else
-    out << with_commas(outcome.replayed) << " replayed, " << with_commas(outcome.failed.size()) << " failed again\n";
-  return outcome.failed.empty() ? exit_done : exit_verdict_bad;
+  // Also where it ended half way: the pages before are committed.
+  if (ended == exit_done || replayed > 0 || !failed.empty()) {
+    if (options.json)
+      out << ordered_json{{"replayed", replayed}, {"failed", failed}}.dump(2) << '\n';
+    else
+      out << with_commas(replayed) << " replayed, " << with_commas(failed.size()) << " failed again\n";
+  }
+  if (ended != exit_done)
+    return ended;
+  return failed.empty() ? exit_done : exit_verdict_bad;
 }
 
 } // namespace penstock::nodes

@@ -161,7 +161,7 @@ void add_verify(CLI::App& app, action& chosen) {
 void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
   auto* command = group.add_subcommand("list", "List them, newest last seen first");
   auto limit = std::make_shared<std::size_t>(100);
-  command->add_option("--limit", *limit, "at most this many a pipeline; 0: all")->capture_default_str();
+  command->add_option("--limit", *limit, "at most this many a pipeline; 0: all (10,000 with --url)")->capture_default_str();
   command->callback([&chosen, options, limit] {
     chosen = [options, limit] { return dead_letters_list(*options, *limit, std::cout, std::cerr); };
   });
@@ -179,7 +179,8 @@ void add_dead_letters_show(CLI::App& group, const std::shared_ptr<dead_letters_o
 void add_dead_letters_replay(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
   auto* command = group.add_subcommand("replay", "Send them through the pipeline again, as they are or repaired");
   command->footer("  penstock dead-letters replay --config penstock.yaml --all\n"
-                  "  penstock dead-letters replay --config penstock.yaml 3f9a --payload repaired.json");
+                  "  penstock dead-letters replay --config penstock.yaml 3f9a --payload repaired.json\n"
+                  "  penstock dead-letters replay --url http://127.0.0.1:8080 --all   # the node needs `admin: true`");
   auto what = std::make_shared<replay_options>();
   auto* id = command->add_option("ID", what->id, "its id; the beginning is enough");
   auto* all = command->add_flag("--all", what->all, "all of them")->excludes(id);
@@ -199,9 +200,16 @@ void add_dead_letters(CLI::App& app, action& chosen) {
   add_dead_letters_show(*group, options, chosen);
   add_dead_letters_replay(*group, options, chosen);
   for (auto* command : group->get_subcommands([](CLI::App*) { return true; })) {
-    add_config(*command, options->config, options->node);
+    add_config(*command, options->config, options->node, false);
+    auto* url = command->add_option("--url", options->url, "ask this node, for example http://127.0.0.1:8080");
+    command->get_option("--config")->excludes(url);
+    command->get_option("--node")->excludes(url);
     command->add_option("--pipeline", options->pipeline, "only of this pipeline");
-    command->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
+    command->add_flag("--json", options->json, "as JSON (keys: docs/dead-letters.md)");
+    command->parse_complete_callback([options] {
+      if (options->config.empty() && options->url.empty())
+        throw CLI::RequiredError("--config or --url");
+    });
   }
 }
 

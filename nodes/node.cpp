@@ -1,5 +1,6 @@
 #include "nodes/node.hpp"
 
+#include "nodes/dead_letter_routes.hpp"
 #include "nodes/pipeline.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/version.hpp"
@@ -102,9 +103,10 @@ result<void> node::impl::start_http() {
   if (configuration.node.admin)
     kill = [this](const std::string& actor) { return directory.kill(actor); };
   web::add_routes(http, board, kill);
+  add_dead_letter_routes(http, configuration);
   if (auto started = http.start(*configuration.node.http); !started)
     return started;
-  log::info(component, "", "http://{} answers /healthz, /readyz, /metrics and /status", http.address().to_string());
+  log::info(component, "", "http://{} answers /healthz, /readyz, /metrics, /status and /dead-letters", http.address().to_string());
   return {};
 }
 

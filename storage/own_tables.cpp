@@ -21,6 +21,11 @@ std::string bytes_of(const std::string& hex) {
   return bytes;
 }
 
+// Binds one value either way. An OR would keep the database from its index.
+const char* of_pipeline(const std::string& pipeline) {
+  return pipeline.empty() ? ":pipeline = ''" : "pipeline = :pipeline";
+}
+
 wall_time time_of(long long microseconds) { return wall_time{std::chrono::microseconds{microseconds}}; }
 
 } // namespace
@@ -94,25 +99,32 @@ result<std::string> own_tables::installation_id() {
 result<std::vector<dead_letter>> own_tables::dead_letters(const dead_letter_filter& filter) {
   return guarded("cannot read the dead letters", [&]() -> result<std::vector<dead_letter>> {
     const auto prefix = filter.id.value_or("");
+    const auto after = filter.after.value_or("");
     const long long limit =
       filter.limit == 0 ? std::numeric_limits<long long>::max() : static_cast<long long>(filter.limit);
     dead_letter letter;
     std::string topic;
     std::string payload;
-    long long code = 0, first = 0, last = 0, seen = 0, attempts = 0;
+    long long bytes = 0, code = 0, first = 0, last = 0, seen = 0, attempts = 0;
+    const std::string payload_sql = filter.payloads ? dialect_.hex_function + "(payload)" : "''";
+    const auto* const order =
+      filter.after ? "hash > :after ORDER BY hash" : ":after = '' ORDER BY last_seen DESC, hash";
     soci::statement query =
-      (session_.prepare << "SELECT hash, pipeline, " << dialect_.hex_function << "(topic), " << dialect_.hex_function
-                        << "(payload), code, reason, first_seen, last_seen, seen, attempts FROM penstock_dead_letters"
-                           " WHERE (:pipeline = '' OR pipeline = :same) AND substr(hash, 1, length(:prefix)) = :id"
-                           " ORDER BY last_seen DESC, hash LIMIT :most",
-       soci::into(letter.id), soci::into(letter.pipeline), soci::into(topic), soci::into(payload), soci::into(code),
-       soci::into(letter.reason), soci::into(first), soci::into(last), soci::into(seen), soci::into(attempts),
-       soci::use(filter.pipeline), soci::use(filter.pipeline), soci::use(prefix), soci::use(prefix), soci::use(limit));
+      (session_.prepare << "SELECT hash, pipeline, " << dialect_.hex_function << "(topic), " << payload_sql
+                        << ", length(payload), code, reason, first_seen, last_seen, seen, attempts"
+                           " FROM penstock_dead_letters WHERE "
+                        << of_pipeline(filter.pipeline) << " AND substr(hash, 1, length(:prefix)) = :id AND " << order
+                        << " LIMIT :most",
+       soci::into(letter.id), soci::into(letter.pipeline), soci::into(topic), soci::into(payload), soci::into(bytes),
+       soci::into(code), soci::into(letter.reason), soci::into(first), soci::into(last), soci::into(seen),
+       soci::into(attempts), soci::use(filter.pipeline), soci::use(prefix), soci::use(prefix), soci::use(after),
+       soci::use(limit));
     query.execute();
     std::vector<dead_letter> letters;
     while (query.fetch()) {
       letter.topic = bytes_of(topic);
       letter.payload = bytes_of(payload);
+      letter.payload_bytes = static_cast<std::uint64_t>(bytes);
       letter.code = static_cast<errc>(code);
       letter.first_seen = time_of(first);
       letter.last_seen = time_of(last);
@@ -124,10 +136,17 @@ result<std::vector<dead_letter>> own_tables::dead_letters(const dead_letter_filt
   });
 }
 
-result<void> own_tables::dead_letter_attempted(const std::string& pipeline, const std::string& id) {
+result<void> own_tables::dead_letter_attempted(const std::string& pipeline, const std::string& id, const error* why) {
   return guarded("cannot count the attempt", [&]() -> result<void> {
-    session_ << "UPDATE penstock_dead_letters SET attempts = attempts + 1 WHERE pipeline = :pipeline AND hash = :id",
-      soci::use(pipeline), soci::use(id);
+    if (why == nullptr) {
+      session_ << "UPDATE penstock_dead_letters SET attempts = attempts + 1 WHERE pipeline = :pipeline AND hash = :id",
+        soci::use(pipeline), soci::use(id);
+      return {};
+    }
+    const auto code = static_cast<long long>(why->code);
+    session_ << "UPDATE penstock_dead_letters SET attempts = attempts + 1, code = :code, reason = :reason"
+                " WHERE pipeline = :pipeline AND hash = :id",
+      soci::use(code), soci::use(why->message), soci::use(pipeline), soci::use(id);
     return {};
   });
 }
@@ -143,8 +162,8 @@ result<void> own_tables::dead_letter_delete(const std::string& pipeline, const s
 result<std::uint64_t> own_tables::dead_letter_count(const std::string& pipeline) {
   return guarded("cannot count the dead letters", [&]() -> result<std::uint64_t> {
     long long count = 0;
-    session_ << "SELECT count(*) FROM penstock_dead_letters WHERE :pipeline = '' OR pipeline = :same",
-      soci::use(pipeline), soci::use(pipeline), soci::into(count);
+    session_ << "SELECT count(*) FROM penstock_dead_letters WHERE " << of_pipeline(pipeline), soci::use(pipeline),
+      soci::into(count);
     return static_cast<std::uint64_t>(count);
   });
 }

@@ -39,7 +39,8 @@ public:
   result<std::string> meta(const std::string& key);
 
   result<std::vector<dead_letter>> dead_letters(const dead_letter_filter& filter);
-  result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id);
+  /// One attempt more, and what is wrong with it now where `why` is given.
+  result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id, const error* why);
   result<void> dead_letter_delete(const std::string& pipeline, const std::string& id);
   result<std::uint64_t> dead_letter_count(const std::string& pipeline);
 

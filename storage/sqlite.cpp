@@ -87,9 +87,8 @@ public:
 
   result<void> prepare(const table& table) override;
   result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) override;
+  result<std::vector<std::optional<error>>> replay(std::span<const retried_letter> letters) override;
   result<std::vector<dead_letter>> dead_letters(const dead_letter_filter& filter) override;
-  result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id) override;
-  result<void> dead_letter_delete(const std::string& pipeline, const std::string& id) override;
   result<std::uint64_t> dead_letter_count(const std::string& pipeline) override;
   result<void> for_each_key(const table& table, const std::function<bool(const key_text&)>& visit) override;
   result<bool> contains(const table& table, const key_text& key) override;
@@ -99,6 +98,7 @@ public:
 private:
   result<frame_outcome> write_frame(const record::frame_view& frame);
   result<void> keep_letter(const record::letter_view& letter);
+  result<std::optional<error>> replay_letter(const retried_letter& letter);
   result<std::vector<column_type>> key_types(const table& table) const;
 
   // In this order: the statements go before the session that they belong to.
@@ -194,19 +194,53 @@ result<std::vector<frame_outcome>> sqlite_store::write(std::span<const record::f
   return outcomes;
 }
 
+result<std::optional<error>> sqlite_store::replay_letter(const retried_letter& letter) {
+  const auto& message = *letter.message;
+  assert_that(message.rows() + message.letters() == 1, "a letter is tried again as one message");
+  std::optional<error> why;
+  if (message.rows() == 0) {
+    why = error{message.letter(0).code, std::string{message.letter(0).reason}};
+  } else if (auto tried = rows_->insert(message, 0, 1); tried.refused) {
+    why = tried.refused->why;
+    if (disposition_of(why->code) != disposition::dead_letter)
+      return *why;
+  }
+  if (!why) {
+    if (auto deleted = own_.dead_letter_delete(pipeline_, letter.id); !deleted)
+      return deleted.error();
+    return std::optional<error>{};
+  }
+  const auto id = message.rows() == 0 ? dead_letter_id(message.letter(0).topic, message.letter(0).payload)
+                                      : dead_letter_id(message.topic(0), message.payload(0));
+  // What is wrong with a repaired payload says nothing of the one that is kept.
+  if (auto counted = own_.dead_letter_attempted(pipeline_, letter.id, id == letter.id ? &*why : nullptr); !counted)
+    return counted.error();
+  return why;
+}
+
+result<std::vector<std::optional<error>>> sqlite_store::replay(std::span<const retried_letter> letters) {
+  assert_that(rows_ != nullptr, "replay() comes after prepare()");
+  auto changes = transaction::begin(database_);
+  if (!changes)
+    return changes.error();
+  std::vector<std::optional<error>> outcomes;
+  outcomes.reserve(letters.size());
+  for (const auto& letter : letters) {
+    auto outcome = replay_letter(letter);
+    if (!outcome)
+      return outcome.error();
+    outcomes.push_back(*std::move(outcome));
+  }
+  if (auto committed = changes->commit(); !committed)
+    return committed.error();
+  return outcomes;
+}
+
 result<std::vector<dead_letter>> sqlite_store::dead_letters(const dead_letter_filter& filter) {
   auto there = has_table(database_, dead_letters_name);
   if (!there)
     return there.error();
   return *there ? own_.dead_letters(filter) : std::vector<dead_letter>{};
-}
-
-result<void> sqlite_store::dead_letter_attempted(const std::string& pipeline, const std::string& id) {
-  return own_.dead_letter_attempted(pipeline, id);
-}
-
-result<void> sqlite_store::dead_letter_delete(const std::string& pipeline, const std::string& id) {
-  return own_.dead_letter_delete(pipeline, id);
 }
 
 result<std::uint64_t> sqlite_store::dead_letter_count(const std::string& pipeline) {

@@ -46,7 +46,8 @@ struct dead_letter {
   std::string id; ///< the sha256, in hex
   std::string pipeline;
   std::string topic;
-  std::string payload;
+  std::string payload; ///< empty where the filter left it out
+  std::uint64_t payload_bytes = 0;
   errc code = errc::none;
   std::string reason;
   wall_time first_seen;
@@ -59,6 +60,15 @@ struct dead_letter_filter {
   std::string pipeline;          ///< empty: all
   std::optional<std::string> id; ///< a prefix of the id is enough
   std::size_t limit = 100;       ///< 0: all
+  /// In the order of their ids, those behind this one; "" is before the first. Without it: last seen first.
+  std::optional<std::string> after = std::nullopt;
+  bool payloads = true;
+};
+
+/// A dead letter that is tried again.
+struct retried_letter {
+  std::string id;
+  const record::frame_view* message = nullptr; ///< one row or one letter: what its payload, or a repaired one, is now
 };
 
 /// "sha256(topic, 0x00, payload)" in hex.
@@ -82,10 +92,13 @@ public:
   /// After `prepare`, for the table prepared. Outcomes are in the order of the frames.
   virtual result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) = 0;
 
+  /// Stores the rows of dead letters and deletes those letters, in one transaction; a row that is there already is as
+  /// good as stored. A letter that is still no row stays, with one attempt more and, unless its payload was repaired,
+  /// with what is wrong now. Returns why each of them stays, in their order; nothing: it went. On an error nothing of
+  /// the call has happened. After `prepare`, for the letters of the pipeline prepared.
+  virtual result<std::vector<std::optional<error>>> replay(std::span<const retried_letter> letters) = 0;
+
   virtual result<std::vector<dead_letter>> dead_letters(const dead_letter_filter& filter) = 0;
-  /// Counts an attempt to replay.
-  virtual result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id) = 0;
-  virtual result<void> dead_letter_delete(const std::string& pipeline, const std::string& id) = 0;
   virtual result<std::uint64_t> dead_letter_count(const std::string& pipeline) = 0;
 
   /// Calls `visit` with the key of every row, in any order, until it returns false.

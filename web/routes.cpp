@@ -29,10 +29,8 @@ http_response readyz(const telemetry::board& board) {
 http_response kill_actor(const http_request& request, const config::address& bound, const kill_hook& kill) {
   constexpr std::string_view prefix = "/admin/actors/";
   constexpr std::string_view suffix = "/kill";
-  if (!kill)
-    return json_error(403, "administration is off; `node: {admin: true}` in the configuration allows it");
-  if (!same_origin(request, bound))
-    return json_error(403, "Host or Origin is not this node");
+  if (auto refused = refuse_administration(request, bound, static_cast<bool>(kill)))
+    return *std::move(refused);
   std::string_view path = request.path;
   path.remove_prefix(prefix.size());
   if (!path.ends_with(suffix) || path.size() == suffix.size())
@@ -46,6 +44,15 @@ http_response kill_actor(const http_request& request, const config::address& bou
 }
 
 } // namespace
+
+std::optional<http_response> refuse_administration(const http_request& request, const config::address& bound,
+                                                   bool admin) {
+  if (!admin)
+    return json_error(403, "administration is off; `node: {admin: true}` in the configuration allows it");
+  if (!same_origin(request, bound))
+    return json_error(403, "Host or Origin is not this node");
+  return std::nullopt;
+}
 
 void add_routes(http_server& server, const telemetry::board& board, kill_hook kill) {
   server.route("GET", "/healthz", [](const http_request&) { return json_answer(200, {{"status", "ok"}}); });

@@ -60,8 +60,7 @@ public:
   }
 
   result<std::vector<storage::dead_letter>> dead_letters(const storage::dead_letter_filter&) override { return unused(); }
-  result<void> dead_letter_attempted(const std::string&, const std::string&) override { return unused(); }
-  result<void> dead_letter_delete(const std::string&, const std::string&) override { return unused(); }
+  result<std::vector<std::optional<error>>> replay(std::span<const storage::retried_letter>) override { return unused(); }
   result<std::uint64_t> dead_letter_count(const std::string&) override { return unused(); }
   result<void> for_each_key(const storage::table&, const std::function<bool(const storage::key_text&)>&) override {
     return unused();

@@ -1,15 +1,20 @@
 #include "fixture.hpp"
+#include "nodes/dead_letter_routes.hpp"
 #include "nodes/dead_letters.hpp"
 #include "nodes/exit_codes.hpp"
+#include "web/http_client.hpp"
+#include "web/http_server.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <sstream>
+#include <thread>
 
 namespace penstock::nodes::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class dead_letters_test : public nodes_test {
 protected:
@@ -17,6 +22,16 @@ protected:
   static constexpr const char* repaired = R"({"time":"2026-01-01T00:00:00Z","sequence_id":7,"temperature":21.5})";
 
   dead_letters_test() { options_.config = file("penstock.yaml"); }
+
+  /// From now on a server is asked.
+  void serve(bool admin = true) {
+    served_ = configuration();
+    served_.node.admin = admin;
+    add_dead_letter_routes(server_, served_);
+    ASSERT_TRUE(server_.start({"127.0.0.1", 0}));
+    options_.config.clear();
+    options_.url = "http://" + server_.address().to_string() + "/";
+  }
 
   std::string store_bad(storage::store& into, const std::string& payload) {
     store(into, topic, payload);
@@ -40,6 +55,10 @@ protected:
   dead_letters_options options_;
   std::ostringstream out_;
   std::ostringstream err_;
+
+private:
+  config::configuration served_;
+  web::http_server server_;
 };
 
 TEST_F(dead_letters_test, they_are_listed_as_a_table_and_as_json) {
@@ -131,6 +150,135 @@ TEST_F(dead_letters_test, a_letter_whose_row_is_there_already_just_goes) {
   EXPECT_EQ(replay({.id = id, .all = false, .payload = file("repaired.json")}), exit_done);
   EXPECT_EQ(*db->row_count(storage::table_of(pipeline())), 1u);
   EXPECT_EQ(*db->dead_letter_count("telemetry"), 0u);
+}
+
+TEST_F(dead_letters_test, a_list_shows_no_more_than_its_limit_and_says_how_many_there_are) {
+  auto db = database();
+  for (int i = 0; i < 5; ++i)
+    store_bad(*db, "bad " + std::to_string(i));
+  ASSERT_EQ(list(2), exit_done);
+  EXPECT_THAT(out_.str(), HasSubstr("5 dead letters, 2 shown"));
+  ASSERT_EQ(list(0), exit_done);
+  EXPECT_THAT(out_.str(), Not(HasSubstr("shown")));
+}
+
+TEST_F(dead_letters_test, a_replay_of_all_reaches_every_letter_once_over_many_pages) {
+  auto db = database();
+  sql("CREATE TRIGGER refuse BEFORE INSERT ON raw_telemetry BEGIN SELECT RAISE(ABORT, 'closed for repairs'); END");
+  std::vector<std::pair<std::string, std::string>> messages;
+  auto made = generator();
+  for (int i = 0; i < 900; ++i) {
+    const auto message = made.next(at_second(i));
+    messages.emplace_back(message.topic, message.payload);
+  }
+  for (int i = 0; i < 100; ++i)
+    messages.emplace_back(topic, "bad " + std::to_string(i));
+  store(*db, messages);
+  sql("DROP TRIGGER refuse");
+  options_.json = true;
+  EXPECT_EQ(replay({.id = {}, .all = true, .payload = {}}), exit_verdict_bad) << err_.str();
+  EXPECT_EQ(json()["replayed"], 900);
+  EXPECT_EQ(json()["failed"].size(), 100u);
+  EXPECT_FALSE(json().contains("next"));
+  EXPECT_EQ(*db->row_count(storage::table_of(pipeline())), 900u);
+  const auto stay = db->dead_letters({.pipeline = "telemetry", .id = {}, .limit = 0});
+  ASSERT_EQ(stay->size(), 100u);
+  for (const auto& letter : *stay)
+    EXPECT_EQ(letter.attempts, 1u);
+}
+
+TEST_F(dead_letters_test, a_lock_is_waited_for) {
+  auto db = database();
+  store_bad(*db, "no json");
+  const auto id = storage::dead_letter_id(topic, "no json");
+  std::ofstream{file("repaired.json")} << repaired;
+  sqlite3* locker = nullptr;
+  ASSERT_EQ(sqlite3_open(file("telemetry.db").c_str(), &locker), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(locker, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  // Longer than one try waits.
+  std::thread holder{[locker] {
+    std::this_thread::sleep_for(1500ms);
+    sqlite3_close(locker);
+  }};
+  EXPECT_EQ(replay({.id = id, .all = false, .payload = file("repaired.json")}), exit_done) << err_.str();
+  holder.join();
+  EXPECT_EQ(*db->dead_letter_count("telemetry"), 0u);
+}
+
+TEST_F(dead_letters_test, a_node_gives_the_same_answers_as_its_database) {
+  auto db = database();
+  const auto bad = store_bad(*db, "no json");
+  const auto binary = store_bad(*db, std::string{"\x01\xff", 2});
+  const auto everything = [&] {
+    std::string said;
+    for (const bool as_json : {false, true}) {
+      options_.json = as_json;
+      EXPECT_EQ(list(), exit_done) << err_.str();
+      said += out_.str();
+      EXPECT_EQ(show(bad), exit_done) << err_.str();
+      said += out_.str();
+      EXPECT_EQ(show(binary.substr(0, 10)), exit_done) << err_.str();
+      said += out_.str();
+      EXPECT_EQ(show("nothing/of?that&kind"), exit_verdict_bad);
+    }
+    return said + err_.str();
+  };
+  const auto by_config = everything();
+  err_.str("");
+  serve();
+  EXPECT_EQ(everything(), by_config);
+}
+
+TEST_F(dead_letters_test, a_node_replays_as_it_is_told) {
+  auto db = database();
+  const auto text = store_bad(*db, "no json");
+  const auto again = store_bad(*db, "none either");
+  std::ofstream{file("repaired.json")} << repaired;
+  serve();
+  EXPECT_EQ(replay({.id = text, .all = false, .payload = file("repaired.json")}), exit_done) << err_.str();
+  EXPECT_EQ(*db->row_count(storage::table_of(pipeline())), 1u);
+  options_.json = true;
+  EXPECT_EQ(replay({.id = {}, .all = true, .payload = {}}), exit_verdict_bad);
+  EXPECT_EQ(json()["failed"][0]["id"], again);
+  std::ofstream{file("binary")} << '\xff';
+  EXPECT_EQ(replay({.id = again, .all = false, .payload = file("binary")}), exit_verdict_bad);
+  EXPECT_EQ(db->dead_letters({})->at(0).attempts, 2u);
+}
+
+TEST_F(dead_letters_test, a_node_refuses_to_replay_without_administration_and_from_other_origins) {
+  auto db = database();
+  store_bad(*db, "no json");
+  serve(false);
+  EXPECT_EQ(list(), exit_done);
+  EXPECT_EQ(replay({.id = {}, .all = true, .payload = {}}), exit_configuration);
+  EXPECT_THAT(err_.str(), HasSubstr("admin: true"));
+  EXPECT_EQ(db->dead_letters({})->at(0).attempts, 0u);
+}
+
+TEST_F(dead_letters_test, a_node_says_what_is_wrong_with_a_question) {
+  auto db = database();
+  store_bad(*db, "a");
+  serve();
+  const auto post = [&](const std::string& body) {
+    return web::http_post(options_.url + "dead-letters/replay", body)->status;
+  };
+  for (const char* body : {"", "[]", "{}", R"({"id":1})", R"({"all":"yes"})", R"({"all":false})",
+                           R"({"id":"a","all":true})", R"({"all":true,"payload":"x"})", R"({"all":true,"more":"x"})",
+                           R"({"id":"a","payload_hex":"0g"})", R"({"id":"a","payload_hex":"012"})",
+                           R"({"id":"a","payload":"x","payload_hex":"00"})", R"({"all":true,"pipeline":"none"})"})
+    EXPECT_EQ(post(body), 400u) << body;
+  EXPECT_EQ(post(R"({"id":"zz"})"), 404u);
+  EXPECT_EQ(db->dead_letters({})->at(0).attempts, 0u);
+  EXPECT_EQ(web::http_get(options_.url + "dead-letters?limit=some")->status, 400u);
+  EXPECT_EQ(web::http_get(options_.url + "dead-letters?limit=0")->status, 200u);
+  EXPECT_EQ(web::http_get(options_.url + "dead-letters?pipeline=none")->status, 400u);
+  EXPECT_EQ(web::http_get(options_.url + "dead-letters/replay")->status, 405u);
+  std::filesystem::remove(file("telemetry.db"));
+  EXPECT_EQ(web::http_get(options_.url + "dead-letters")->status, 503u);
+  options_.url = "http://127.0.0.1:1";
+  EXPECT_EQ(list(), exit_unavailable);
+  options_.url = "nonsense";
+  EXPECT_EQ(list(), exit_usage);
 }
 
 TEST_F(dead_letters_test, wrong_use_and_missing_things_have_their_codes) {

@@ -64,6 +64,7 @@ ingest:
     configuration_ = std::get<config::configuration>(std::move(loaded));
   }
 
+  const config::configuration& configuration() const { return configuration_; }
   const config::ingest& pipeline() const { return configuration_.ingest.at("telemetry"); }
 
   payload_generator generator(generator_options options = {}) {

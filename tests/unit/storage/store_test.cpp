@@ -1,6 +1,7 @@
 #include "fixture.hpp"
 #include "storage/bisect.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <fstream>
@@ -73,34 +74,44 @@ TEST_F(store_test, dead_letters_are_found_by_pipeline_and_prefix_latest_first) {
   EXPECT_EQ(target->dead_letters({.pipeline = "", .id = "%"})->size(), 0u);
 }
 
-TEST_F(store_test, dead_letters_are_counted_attempted_and_deleted) {
+TEST_F(store_test, dead_letters_are_counted_by_pipeline) {
   auto target = with_letters({"one", "two"});
-  const auto id = dead_letter_id("topic", "one");
-  ASSERT_TRUE(target->dead_letter_attempted("telemetry", id));
-  ASSERT_TRUE(target->dead_letter_attempted("telemetry", id));
-  EXPECT_EQ(target->dead_letters({.pipeline = "", .id = id})->at(0).attempts, 2u);
   EXPECT_EQ(*target->dead_letter_count("telemetry"), 2u);
-  ASSERT_TRUE(target->dead_letter_delete("another", id));
   EXPECT_EQ(*target->dead_letter_count(""), 2u);
-  ASSERT_TRUE(target->dead_letter_delete("telemetry", id));
-  EXPECT_EQ(*target->dead_letter_count("telemetry"), 1u);
   EXPECT_EQ(*target->dead_letter_count("other"), 0u);
+}
+
+TEST_F(store_test, dead_letters_are_paged_through_in_the_order_of_their_ids) {
+  auto target = with_letters({"one", "two", "three", "four", "five"});
+  std::vector<std::string> ids;
+  std::string after;
+  for (;;) {
+    auto page = target->dead_letters({.pipeline = "telemetry", .id = {}, .limit = 2, .after = after});
+    ASSERT_TRUE(page);
+    if (page->empty())
+      break;
+    for (const auto& letter : *page)
+      ids.push_back(letter.id);
+    after = ids.back();
+  }
+  EXPECT_EQ(ids.size(), 5u);
+  EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+  EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), 5u);
+}
+
+TEST_F(store_test, a_list_can_do_without_the_payloads) {
+  auto target = with_letters({std::string("th\0ree", 6)});
+  auto without = target->dead_letters({.pipeline = "", .id = {}, .limit = 1, .after = {}, .payloads = false});
+  ASSERT_TRUE(without);
+  EXPECT_EQ(without->at(0).payload, "");
+  EXPECT_EQ(without->at(0).payload_bytes, 6u);
+  EXPECT_EQ(target->dead_letters({})->at(0).payload_bytes, 6u);
 }
 
 TEST_F(store_test, before_the_first_run_there_are_no_dead_letters) {
   auto target = opened();
   EXPECT_EQ(target->dead_letters({})->size(), 0u);
   EXPECT_EQ(*target->dead_letter_count(""), 0u);
-}
-
-TEST_F(store_test, busy_shows_in_the_dead_letters_too) {
-  auto target = with_letters({"one"});
-  auto locker = other();
-  locker.run("BEGIN IMMEDIATE");
-  auto deleted = target->dead_letter_delete("telemetry", dead_letter_id("topic", "one"));
-  ASSERT_FALSE(deleted);
-  EXPECT_EQ(deleted.error().code, errc::database_busy);
-  EXPECT_THAT(deleted.error().message, testing::Not(HasSubstr(dead_letter_id("topic", "one"))));
 }
 
 TEST_F(store_test, keys_are_visited_in_their_canonical_text) {
@@ -185,7 +196,14 @@ TEST_F(store_test, a_reader_changes_nothing) {
   auto writer = prepared();
   write_one(*writer, *frame_of({}));
   auto reader = opened(access::read_only);
-  EXPECT_EQ(reader->dead_letter_delete("p", "x").error().code, errc::database_unavailable);
+  auto unknown = readings();
+  unknown.name = "unknown";
+  EXPECT_TRUE(reader->prepare(unknown));
+  EXPECT_EQ(reader->installation_id().error().code, errc::schema_mismatch);
+  EXPECT_EQ(other().ask("SELECT count(*) FROM sqlite_master WHERE name = 'unknown'"), "0");
+  ASSERT_TRUE(reader->prepare(readings()));
+  EXPECT_THROW(static_cast<void>(reader->write({})), assertion_failed);
+  EXPECT_THROW(static_cast<void>(reader->replay({})), assertion_failed);
 }
 
 TEST_F(store_test, the_installation_id_is_made_once) {
