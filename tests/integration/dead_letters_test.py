@@ -1,10 +1,12 @@
 """Dead letters of a real node: looked at, repaired and replayed, by its configuration and by its URL."""
 
+import hashlib
 import json
 import sqlite3
+import time
 import unittest
 
-from harness import Case, run_command, wait_until
+from harness import PENSTOCK, Case, Process, run_command, wait_until
 from small_mqtt import SmallMqtt
 
 TOPIC = "users/ada/devices/d1/telemetry"
@@ -109,6 +111,36 @@ class DeadLetters(Case):
         # The configuration needs no node, a URL does.
         self.letters(self.by_config, "replay", "--all", expect=1)
         run_command("dead-letters", "list", *self.by_url, expect=69)
+
+    def test_a_replay_that_is_killed_leaves_a_row_or_a_letter_of_each_message(self):
+        config = self.configure(None)
+        run_command("check", "--connect", config, expect=None)  # makes penstock's tables; no broker runs
+        count = 10_000
+        connection = sqlite3.connect(self.folder / "data" / "telemetry.db")
+        with connection:
+            for number in range(count):
+                payload = reading(number).encode()
+                id = hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest()
+                connection.execute("INSERT INTO penstock_dead_letters VALUES ('telemetry', ?, ?, ?, 200, 'x', 1, 1, 1, 0)",
+                                   (id, TOPIC, payload))
+        connection.close()
+
+        def counted() -> tuple[int, int]:
+            return self.sql("SELECT (SELECT count(*) FROM raw_telemetry), (SELECT count(*) FROM penstock_dead_letters)")[0]
+
+        for kills in range(1, 6):
+            command = [PENSTOCK, "dead-letters", "replay", "--all", "--config", config]
+            replay = self.keep(Process(command, self.folder / "replay.log"))
+            rows_before = counted()[0]
+            wait_until(lambda: counted()[0] > rows_before or not replay.alive(), "rows appear")
+            time.sleep(self.random.uniform(0, 0.05))
+            replay.kill()
+            rows, letters = counted()
+            self.assertEqual(rows + letters, count, f"after {kills} kills")
+            if kills == 1:
+                self.assertTrue(rows > 0 and letters > 0, "killed in the middle")
+        run_command("dead-letters", "replay", "--all", "--config", config)
+        self.assertEqual(counted(), (count, 0))
 
     def test_wrong_use_has_its_exit_codes(self):
         self.start()
