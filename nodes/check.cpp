@@ -58,10 +58,13 @@ result<void> try_database(const config::configuration& configuration, const conf
 }
 
 int try_connections(const config::configuration& configuration, std::ostream& out) {
-  bool reached = true;
+  int code = exit_done;
   const auto report = [&](const std::string& what, const result<void>& tried) {
     out << what << ": " << (tried ? std::string{"ok"} : tried.error().to_string()) << '\n' << std::flush;
-    reached = reached && tried;
+    if (!tried && tried.error().code == errc::schema_mismatch)
+      code = exit_configuration;
+    else if (!tried && code == exit_done)
+      code = exit_unavailable;
   };
   for (const auto& [name, broker] : configuration.brokers) {
     if (broker.embedded)
@@ -73,7 +76,7 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
   std::filesystem::create_directories(configuration.data, ignored);
   for (const auto& [name, database] : configuration.databases)
     report("database " + name, try_database(configuration, database));
-  return reached ? exit_done : exit_unavailable;
+  return code;
 }
 
 } // namespace

@@ -21,7 +21,7 @@ struct check_options {
   bool connect = false; ///< also try each broker and database
 };
 
-/// Exit code: done, configuration, or (with connect) unavailable.
+/// Exit code: done, configuration (with connect also: a table does not fit), or (with connect) unavailable.
 int check(const check_options& options, std::ostream& out, std::ostream& err);
 
 struct config_show_options {

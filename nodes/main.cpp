@@ -32,33 +32,39 @@ void add_config(CLI::App& command, std::filesystem::path& file, std::string& nod
 
 void add_run(CLI::App& app, action& chosen) {
   auto* command = app.add_subcommand("run", "Run a node until SIGTERM: what the configuration says flows");
-  command->footer("The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
-                  "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
-                  "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
-                  "  penstock run --config penstock.yaml");
+  command->footer(
+    "The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
+    "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
+    "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
+    "  penstock run --config penstock.yaml");
   auto options = std::make_shared<run_options>();
   add_config(*command, options->config, options->node);
   command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 }
 
 void add_demo(CLI::App& app, action& chosen) {
-  auto* command = app.add_subcommand("demo", "See it work: simulated devices, a real broker, a real database, a kill -9");
+  auto* command =
+    app.add_subcommand("demo", "See it work: simulated devices, a real broker, a real database, a kill -9");
+  command->footer("  penstock demo\n  penstock demo --rate 50000 --seconds 60 --data ./demo");
   auto options = std::make_shared<demo_options>();
   command->add_option("--devices", options->devices, "simulated devices")->capture_default_str();
   command->add_option("--rate", options->rate, "messages a second")->capture_default_str();
   command->add_option("--seconds", options->seconds, "how long they publish")->capture_default_str();
   command->add_flag("!--no-kill", options->kill, "leave out the kill -9 in the middle");
-  command->add_option("--data", options->data, "keep the data in this folder (default: a temporary one, deleted at the end)");
+  command->add_option("--data", options->data,
+                      "keep the data in this folder (default: a temporary one, deleted at the end)");
   command->callback([&chosen, options] { chosen = [options] { return demo(*options, std::cout, std::cerr); }; });
 }
 
 void add_check(CLI::App& app, action& chosen) {
   auto* command = app.add_subcommand("check", "Check a configuration; every problem is listed at once, with its line");
-  command->footer("  penstock check penstock.yaml\n  penstock check --connect penstock.yaml   # try brokers and databases too");
+  command->footer(
+    "  penstock check penstock.yaml\n  penstock check --connect penstock.yaml   # try brokers and databases too");
   auto options = std::make_shared<check_options>();
   command->add_option("FILE,--config,-c", options->config, "the configuration")->required();
   command->add_option("--node", options->node, "which of the file's nodes this is");
-  command->add_flag("--connect", options->connect, "also connect to each broker and open each database (its tables are made)");
+  command->add_flag("--connect", options->connect,
+                    "also connect to each broker and open each database (its tables are made)");
   command->callback([&chosen, options] { chosen = [options] { return check(*options, std::cout, std::cerr); }; });
 }
 
@@ -66,6 +72,8 @@ void add_config_show(CLI::App& app, action& chosen) {
   auto* group = app.add_subcommand("config", "Look at a configuration");
   group->require_subcommand(1);
   auto* command = group->add_subcommand("show", "Print what is in force, with every default; secrets as ***");
+  command->footer("  penstock config show --config penstock.yaml\n"
+                  "  penstock config show --config penstock.yaml --node west --json");
   auto options = std::make_shared<config_show_options>();
   add_config(*command, options->config, options->node);
   command->add_flag("--json", options->json, "as JSON");
@@ -73,7 +81,9 @@ void add_config_show(CLI::App& app, action& chosen) {
 }
 
 void add_status(CLI::App& app, action& chosen) {
-  auto* command = app.add_subcommand("status", "What a running node says: rates, lag, demand, restarts, every record accounted for");
+  auto* command =
+    app.add_subcommand("status", "What a running node says: rates, lag, demand, restarts, every record accounted for");
+  command->footer("  penstock status --config penstock.yaml\n  penstock status --url http://127.0.0.1:8080 --json");
   auto options = std::make_shared<status_options>();
   add_config(*command, options->config, options->node, false);
   auto* url = command->add_option("--url", options->url, "ask this node, for example http://127.0.0.1:8080");
@@ -86,7 +96,8 @@ void add_status(CLI::App& app, action& chosen) {
   });
 }
 
-void add_duration(CLI::App& command, const std::string& name, std::chrono::milliseconds& value, const std::string& help) {
+void add_duration(CLI::App& command, const std::string& name, std::chrono::milliseconds& value,
+                  const std::string& help) {
   command
     .add_option_function<std::string>(
       name,
@@ -102,10 +113,11 @@ void add_duration(CLI::App& command, const std::string& name, std::chrono::milli
 
 void add_load(CLI::App& app, action& chosen) {
   auto* command = app.add_subcommand("load", "Simulate devices that publish, and write down what they sent");
-  command->footer("  penstock load --config penstock.yaml --pipeline telemetry --devices 5000 --rate 10000 --ledger sent.csv\n"
-                  "  penstock load --broker mqtt://127.0.0.1:1883 --topic 'users/{user_id}/devices/{device_id}/telemetry'\n\n"
-                  "With --config the messages have the shape of a pipeline's columns, with --broker that of telemetry.\n"
-                  "The ledger is for `penstock verify`.");
+  command->footer(
+    "  penstock load --config penstock.yaml --pipeline telemetry --devices 5000 --rate 10000 --ledger sent.csv\n"
+    "  penstock load --broker mqtt://127.0.0.1:1883 --topic 'users/{user_id}/devices/{device_id}/telemetry'\n\n"
+    "With --config the messages have the shape of a pipeline's columns, with --broker that of telemetry.\n"
+    "The ledger is for `penstock verify`.");
   auto options = std::make_shared<load_options>();
   auto rate = std::make_shared<std::string>("max");
   auto duration = std::make_shared<std::chrono::milliseconds>(0);
@@ -113,8 +125,11 @@ void add_load(CLI::App& app, action& chosen) {
   command->add_option("--pipeline", options->pipeline, "the pipeline to feed (default: the only one)");
   auto* broker = command->add_option("--broker", options->broker_url, "publish to this broker: mqtt://host:port");
   command->get_option("--config")->excludes(broker);
-  command->add_option("--topic", options->topic, "with --broker: the topic, with {user_id} and {device_id}")->needs(broker);
-  command->add_option("--devices", options->devices, "simulated devices")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--topic", options->topic, "with --broker: the topic, with {user_id} and {device_id}")
+    ->needs(broker);
+  command->add_option("--devices", options->devices, "simulated devices")
+    ->capture_default_str()
+    ->check(CLI::PositiveNumber);
   command->add_option("--count", options->count, "distinct messages (default 10000, or what --duration allows)");
   add_duration(*command, "--duration", *duration, "publish this long, for example 30s");
   command->add_option("--rate", *rate, "distinct messages a second over all devices, or max")->capture_default_str();
@@ -129,7 +144,8 @@ void add_load(CLI::App& app, action& chosen) {
   add_duration(*command, "--ramp", options->ramp, "grow to the full rate in this time");
   command->add_option("--seed", options->seed, "the same seed sends the same values")->capture_default_str();
   command->add_option("--ledger", options->ledger, "write down here what was sent");
-  add_duration(*command, "--timeout", options->timeout, "give up when no connection was up for this long (default 30s)");
+  add_duration(*command, "--timeout", options->timeout,
+               "give up when no connection was up for this long (default 30s)");
   command->callback([&chosen, options, rate, duration] {
     if (options->config.empty() && options->broker_url.empty())
       throw CLI::RequiredError("--config or --broker");
@@ -146,7 +162,8 @@ void add_load(CLI::App& app, action& chosen) {
 }
 
 void add_verify(CLI::App& app, action& chosen) {
-  auto* command = app.add_subcommand("verify", "Hold a ledger of `load` against the database: missing, repeated, latency");
+  auto* command =
+    app.add_subcommand("verify", "Hold a ledger of `load` against the database: missing, repeated, latency");
   command->footer("  penstock verify --config penstock.yaml --pipeline telemetry --ledger sent.csv --wait 30s\n\n"
                   "Exit code 0: nothing is missing and nothing is repeated; 1: something is.");
   auto options = std::make_shared<verify_options>();
@@ -160,8 +177,11 @@ void add_verify(CLI::App& app, action& chosen) {
 
 void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
   auto* command = group.add_subcommand("list", "List them, newest last seen first");
+  command->footer("  penstock dead-letters list --config penstock.yaml\n"
+                  "  penstock dead-letters list --url http://127.0.0.1:8080 --pipeline telemetry --json");
   auto limit = std::make_shared<std::size_t>(100);
-  command->add_option("--limit", *limit, "at most this many a pipeline; 0: all (10,000 with --url)")->capture_default_str();
+  command->add_option("--limit", *limit, "at most this many a pipeline; 0: all (10,000 with --url)")
+    ->capture_default_str();
   command->callback([&chosen, options, limit] {
     chosen = [options, limit] { return dead_letters_list(*options, *limit, std::cout, std::cerr); };
   });
@@ -169,6 +189,7 @@ void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_o
 
 void add_dead_letters_show(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
   auto* command = group.add_subcommand("show", "Show one, with its payload and the reason");
+  command->footer("  penstock dead-letters show --config penstock.yaml 3f9a");
   auto id = std::make_shared<std::string>();
   command->add_option("ID", *id, "its id; the beginning is enough")->required();
   command->callback([&chosen, options, id] {
@@ -214,6 +235,10 @@ void add_dead_letters(CLI::App& app, action& chosen) {
 }
 
 int usage_or_help(const CLI::App& app, const CLI::Error& failure) {
+  // What is missing is reported before what is too much, which often is the reason.
+  const auto unknown = app.remaining(true);
+  if (failure.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) && !unknown.empty())
+    std::cerr << "not understood: " << unknown.front() << '\n';
   return app.exit(failure) == 0 ? exit_done : exit_usage;
 }
 

@@ -31,7 +31,7 @@ int status(const status_options& options, std::ostream& out, std::ostream& err) 
   const auto answer = web::http_get(url + "/status");
   if (!answer || answer->status != 200) {
     err << url << ": " << (answer ? "answered " + std::to_string(answer->status) : answer.error().to_string()) << '\n';
-    return exit_unavailable;
+    return !answer && answer.error().code == errc::configuration ? exit_usage : exit_unavailable;
   }
   if (options.json) {
     out << answer->body << '\n';

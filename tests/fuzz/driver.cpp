@@ -53,7 +53,7 @@ struct options {
   std::uint64_t seed = std::random_device{}();
   std::vector<input> seeds;
   std::vector<input> dictionary;
-  std::vector<fs::path> replayed;
+  std::vector<input> replayed;
 };
 
 input parse_hex(std::string_view text) {
@@ -272,7 +272,7 @@ options parse(const std::vector<std::string>& arguments) {
     else if (fs::is_directory(argument))
       add_folder(argument, how.seeds);
     else
-      how.replayed.emplace_back(argument);
+      how.replayed.push_back(read(argument));
   }
   if (const char* seconds = std::getenv("PENSTOCK_FUZZ_SECONDS"))
     how.duration = std::chrono::seconds{std::stoul(seconds)};
@@ -293,8 +293,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s: %s\n", argv[0], failure.what());
     return 64;
   }
-  for (const auto& file : how.replayed)
-    run_target(read(file));
+  for (const auto& bytes : how.replayed)
+    run_target(bytes);
   if (!how.replayed.empty()) {
     std::printf("%zu inputs, no failure\n", how.replayed.size());
     return 0;
