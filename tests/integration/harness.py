@@ -3,6 +3,7 @@
 PENSTOCK names the binary under test. PENSTOCK_SOAK=1 runs the stated lengths instead of seconds.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -148,6 +149,14 @@ class Node(Process):
             return None
         return content if content["pid"] == self.pid else None
 
+    def embedded_brokers(self) -> list[int]:
+        """Those of the last node that ran in this folder and did not stop gracefully."""
+        try:
+            brokers = json.loads((self.folder / "data" / "run.json").read_text())["brokers"]
+        except (OSError, ValueError):
+            return []
+        return [broker["pid"] for broker in brokers.values() if broker["pid"]]
+
     def up(self) -> "Node":
         def running():
             if not self.alive():
@@ -212,8 +221,12 @@ class Case(unittest.TestCase):
 
     def end_everything(self):
         for process in reversed(self.processes):
+            embedded = process.embedded_brokers() if isinstance(process, Node) else []
             if process.alive():
                 process.kill()
+            for pid in embedded:  # they outlive a node that is killed
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         outcome = getattr(self, "_outcome", None)
         result = getattr(outcome, "result", None)
         failed = result is not None and any(test is self for test, _ in result.failures + result.errors)
