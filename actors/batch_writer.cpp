@@ -15,7 +15,9 @@ namespace {
 
 constexpr const char* component = "batch-writer";
 
-wall_time wall_now() { return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now()); }
+wall_time wall_now() {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
 
 /// After these the connection is of no use any more.
 bool ends_connection(errc code) {
@@ -77,7 +79,8 @@ void batch_writer_state::on_write(const record::frame& frame, const ingestor_act
   schedule_commit();
 }
 
-/// The commit message goes to the end of the mailbox: when its turn comes, every frame that was there before is in the queue.
+/// The commit message goes to the end of the mailbox: when its turn comes, every frame that was there before is in the
+/// queue.
 void batch_writer_state::schedule_commit() {
   if (committing || retrying || queue.empty() || !store)
     return;

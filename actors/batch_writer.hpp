@@ -1,8 +1,8 @@
-// The batch-writer of one pipeline: owns one connection to the database, and commits what is there as soon as it is free: the
-// commit is the batching timer. Spawned detached, since the database blocks.
+// The batch-writer of one pipeline: owns one connection to the database, and commits what is there as soon as it is
+// free: the commit is the batching timer. Spawned detached, since the database blocks.
 //
-// Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand is
-// granted again only by a commit, so it stays shut while the database is away.
+// Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand
+// is granted again only by a commit, so it stays shut while the database is away.
 #pragma once
 
 #include "config/config.hpp"

@@ -14,7 +14,8 @@ struct embedded_broker_state {
   static inline const char* name = "embedded-broker";
 };
 
-/// `process` is running; a broker that cannot be started again fails the actor. Killing the actor leaves the process alone.
+/// `process` is running; a broker that cannot be started again fails the actor. Killing the actor leaves the process
+/// alone.
 caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, std::string name,
                               std::shared_ptr<mqtt::embedded_broker> process, telemetry::board* board);
 

@@ -19,7 +19,9 @@ constexpr const char* component = "ingestor";
 /// A frame is sealed when it is about this large, whatever its number of records.
 constexpr std::size_t frame_bytes_max = 4u << 20;
 
-wall_time wall_now() { return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now()); }
+wall_time wall_now() {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
 
 std::vector<column_type> types_of(const config::ingest& pipeline) {
   std::vector<column_type> types;
@@ -61,8 +63,8 @@ void ingestor_state::on_attached(const attached& message) {
 }
 
 void ingestor_state::open_session(const std::string& installation) {
-  // The session runs on a thread of its own: its handlers only post. They may hold the actor, since the actor's state (and
-  // with it the session) goes when the actor ends.
+  // The session runs on a thread of its own: its handlers only post. They may hold the actor, since the actor's state
+  // (and with it the session) goes when the actor ends.
   ingestor_actor me{self};
   session_handlers handlers;
   handlers.on_burst = [me](burst_ptr burst) { caf::anon_send(me, std::move(burst)); };
@@ -93,7 +95,8 @@ std::uint32_t ingestor_state::decode_up_to(std::uint32_t messages_max) {
   std::uint32_t count = 0;
   while (!waiting.empty() && count < messages_max && builder->bytes() < frame_bytes_max) {
     auto& [burst, next] = waiting.front();
-    for (; next < burst->messages.size() && count < messages_max && builder->bytes() < frame_bytes_max; ++next, ++count) {
+    for (; next < burst->messages.size() && count < messages_max && builder->bytes() < frame_bytes_max;
+         ++next, ++count) {
       const auto& message = burst->messages[next];
       decoder->decode(message.topic, message.payload, burst->arrived, *builder);
     }
@@ -107,8 +110,8 @@ void ingestor_state::send_frames() {
   resend_frames();
   while (writer && !waiting.empty() && demand.available() > 0) {
     const auto arrived = waiting.front().burst->arrived;
-    const auto count = decode_up_to(static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(demand.available(), config.pipeline.batch.records_max)));
+    const auto count = decode_up_to(
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(demand.available(), config.pipeline.batch.records_max)));
     const auto chunk = ledger.open_chunk(ledger.chunked() + count);
     auto frame = builder->seal(config.pipeline.name, config.shard, 0, chunk);
     demand.spend(count);
@@ -153,8 +156,9 @@ void ingestor_state::on_connection(const mqtt::connection_state& connection) {
     log::info(component, config.name, "connected with MQTT {}, session {}", connection.protocol == 5 ? "5" : "3.1.1",
               connection.session_present ? "resumed" : "new");
     if (connection.session_lost)
-      log::warning(component, config.name,
-                   "the broker has forgotten this shard's session: messages that it held for it may be lost at the broker");
+      log::warning(
+        component, config.name,
+        "the broker has forgotten this shard's session: messages that it held for it may be lost at the broker");
   } else {
     const auto reason = connection.reason ? connection.reason->to_string() : std::string{"closed"};
     config.board->disconnected(reason);
@@ -173,7 +177,8 @@ void ingestor_state::on_check() {
                  config.pipeline.lag_warning.count(), ledger.in_flight());
   } else if (lagging && lag <= config.pipeline.lag_warning) {
     lagging = false;
-    log::info(component, config.name, "caught up: lag is {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(lag).count());
+    log::info(component, config.name, "caught up: lag is {} ms",
+              std::chrono::duration_cast<std::chrono::milliseconds>(lag).count());
   }
   if (oldest) {
     checking = true;

@@ -1,8 +1,8 @@
-// The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writer's demand goes;
-// releases acknowledgements in order of arrival when commits come back.
+// The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writer's demand
+// goes; releases acknowledgements in order of arrival when commits come back.
 //
-// Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and `sent`
-// together never hold more than that. Nothing is sent without demand.
+// Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and
+// `sent` together never hold more than that. Nothing is sent without demand.
 #pragma once
 
 #include "actors/session.hpp"
@@ -60,8 +60,8 @@ struct ingestor_state {
   std::map<std::uint64_t, sent_frame> sent; ///< by chunk; until committed
 
   std::unique_ptr<actors::session> session; ///< null: not opened yet
-  bool checking = false; ///< a check of the lag is under way
-  bool lagging = false;  ///< over the threshold, and said so
+  bool checking = false;                    ///< a check of the lag is under way
+  bool lagging = false;                     ///< over the threshold, and said so
   bool paused = false;
   bool stopping = false;
   bool closing = false; ///< the session's stop was asked for

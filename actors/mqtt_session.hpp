@@ -10,8 +10,8 @@
 
 namespace penstock::actors {
 
-/// "penstock-<installation>-<pipeline>-<generation>-<shard>": stable over restarts and nodes, so that the broker keeps one session
-/// a shard; two installations on one broker never share one.
+/// "penstock-<installation>-<pipeline>-<generation>-<shard>": stable over restarts and nodes, so that the broker keeps
+/// one session a shard; two installations on one broker never share one.
 std::string client_id_of(const std::string& installation, const std::string& pipeline, std::uint32_t shard);
 
 /// Sessions of `pipeline`'s shard on `broker`, on `io`, which must outlive them. Several shards share one subscription.

@@ -32,6 +32,7 @@ struct session_handlers {
 };
 
 /// `installation` is the id of this installation in the database (docs: delivery, identity).
-using session_factory = std::function<std::unique_ptr<session>(const std::string& installation, session_handlers handlers)>;
+using session_factory =
+  std::function<std::unique_ptr<session>(const std::string& installation, session_handlers handlers)>;
 
 } // namespace penstock::actors

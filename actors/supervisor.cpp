@@ -80,8 +80,8 @@ void supervisor_state::fail(child& which, const caf::error& reason) {
     return;
   }
   if (!budget->spend(self->clock().now())) {
-    log::error(component, config.name, "{} failed ({}) and was restarted {} times within {} s: giving up", which.spec.name,
-               to_text(reason), config.restarts_max, config.window.count() / 1000);
+    log::error(component, config.name, "{} failed ({}) and was restarted {} times within {} s: giving up",
+               which.spec.name, to_text(reason), config.restarts_max, config.window.count() / 1000);
     self->quit(actor_failure(config.name + ": " + which.spec.name + " keeps failing: " + to_text(reason)));
     return;
   }

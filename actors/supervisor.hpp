@@ -39,12 +39,13 @@ struct child_spec {
 struct supervisor_config {
   std::string name;
   restart_strategy strategy = restart_strategy::one_for_one;
-  bool stop_in_reverse = false; ///< at the end: one after the other, last first; otherwise all together
+  bool stop_in_reverse = false;  ///< at the end: one after the other, last first; otherwise all together
   std::size_t restarts_max = 10; ///< within `window`; one more escalates
   std::chrono::milliseconds window{60'000};
   std::chrono::milliseconds backoff_min{50}; ///< the first restart in a window is immediate
   std::chrono::milliseconds backoff_max{5'000};
-  /// Runs in the supervisor after each start of a child; `find` gives the living children. Here newcomers are announced.
+  /// Runs in the supervisor after each start of a child; `find` gives the living children. Here newcomers are
+  /// announced.
   std::function<void(const std::string& child, const std::function<caf::actor(const std::string&)>& find)> on_start;
 
   /// Empty, or what is wrong.

@@ -1,5 +1,5 @@
-// Which messages of a shard may be acknowledged: received in order, committed in any order, released in order of arrival
-// [MQTT-4.6.0-2].
+// Which messages of a shard may be acknowledged: received in order, committed in any order, released in order of
+// arrival [MQTT-4.6.0-2].
 #pragma once
 
 #include "core/types.hpp"
@@ -10,8 +10,8 @@
 
 namespace penstock {
 
-/// Messages carry consecutive sequences. They are received, then cut into chunks from the oldest on. A chunk travels as one
-/// frame or more (its parts); when all parts are committed, and all earlier chunks too, its messages are released.
+/// Messages carry consecutive sequences. They are received, then cut into chunks from the oldest on. A chunk travels as
+/// one frame or more (its parts); when all parts are committed, and all earlier chunks too, its messages are released.
 class ack_ledger {
 public:
   /// Messages up to `last`, of `bytes` in all, have arrived, from where the last call ended.
@@ -21,8 +21,8 @@ public:
   /// Returns the chunk's number, rising by one from 1.
   std::uint64_t open_chunk(sequence last, std::uint32_t parts = 1);
 
-  /// A part of `chunk` is committed. Returns the last sequence that may now be acknowledged, if that changed. A chunk that is
-  /// not open is a repeated commit, and changes nothing.
+  /// A part of `chunk` is committed. Returns the last sequence that may now be acknowledged, if that changed. A chunk
+  /// that is not open is a repeated commit, and changes nothing.
   std::optional<sequence> commit_part(std::uint64_t chunk);
 
   sequence received() const { return received_; } ///< the last one; 0: none

@@ -26,7 +26,8 @@ backoff::backoff(milliseconds min, milliseconds max, std::uint64_t seed)
 
 backoff::milliseconds backoff::next() {
   const auto half = step_.count() / 2;
-  const auto jitter = static_cast<std::int64_t>(next_random(random_) % static_cast<std::uint64_t>(step_.count() - half + 1));
+  const auto jitter =
+    static_cast<std::int64_t>(next_random(random_) % static_cast<std::uint64_t>(step_.count() - half + 1));
   step_ = std::min(step_ * 2, max_);
   return milliseconds{half + jitter};
 }

@@ -19,13 +19,13 @@ enum class errc : std::uint16_t {
   none = 0,
 
   // retry: 1xx
-  connection_lost = 100,    ///< a peer closed or reset the connection
-  connection_refused = 101, ///< nobody listens there, or the peer is not ready
-  timed_out = 102,          ///< no answer in time
-  database_busy = 103,      ///< locked by another transaction, deadlock, serialisation failure
-  database_full = 104,      ///< no space left, or a quota is reached
+  connection_lost = 100,      ///< a peer closed or reset the connection
+  connection_refused = 101,   ///< nobody listens there, or the peer is not ready
+  timed_out = 102,            ///< no answer in time
+  database_busy = 103,        ///< locked by another transaction, deadlock, serialisation failure
+  database_full = 104,        ///< no space left, or a quota is reached
   database_unavailable = 105, ///< starting, shutting down, read-only or out of connections
-  broker_busy = 106,        ///< the broker refused for now (quota, server busy)
+  broker_busy = 106,          ///< the broker refused for now (quota, server busy)
 
   // dead_letter: 2xx
   payload_malformed = 200, ///< the payload is not what `format` says

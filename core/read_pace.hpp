@@ -8,8 +8,8 @@
 
 namespace penstock {
 
-/// A wait that grows with the rate of arrival: nothing for a trickle, `pause_max` for a flood. It trades latency that nobody
-/// notices (a message waits half a pause on average) for bursts that cost less a message.
+/// A wait that grows with the rate of arrival: nothing for a trickle, `pause_max` for a flood. It trades latency that
+/// nobody notices (a message waits half a pause on average) for bursts that cost less a message.
 class read_pace {
 public:
   explicit read_pace(std::chrono::microseconds pause_max) : pause_max_(pause_max) {}

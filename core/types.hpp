@@ -14,19 +14,19 @@ using wall_time = std::chrono::sys_time<std::chrono::microseconds>;
 /// Monotonic time, for durations inside a process.
 using monotonic = std::chrono::steady_clock::time_point;
 
-/// The position of a message in the order of arrival of one shard's session, from 1; 0 is "none". Never reused while the
-/// shard's actor lives.
+/// The position of a message in the order of arrival of one shard's session, from 1; 0 is "none". Never reused while
+/// the shard's actor lives.
 using sequence = std::uint64_t;
 
 /// The types a column can have, the same in every database.
 enum class column_type : std::uint8_t {
-  text,      ///< UTF-8
-  integer,   ///< 64 bits, signed
-  real,      ///< IEEE 754 double
+  text,    ///< UTF-8
+  integer, ///< 64 bits, signed
+  real,    ///< IEEE 754 double
   boolean,
   timestamp, ///< microseconds, UTC
   bytes,
-  json,      ///< UTF-8 JSON text
+  json, ///< UTF-8 JSON text
 };
 
 /// "text", "integer", ...: the words of the configuration.

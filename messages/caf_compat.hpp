@@ -1,4 +1,5 @@
-// The only header that knows which CAF this is: 0.17 (Debian 12). What later versions spell differently is wrapped here.
+// The only header that knows which CAF this is: 0.17 (Debian 12). What later versions spell differently is wrapped
+// here.
 #pragma once
 
 #include <caf/actor.hpp>

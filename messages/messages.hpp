@@ -60,43 +60,43 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::burst_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::connection_state_ptr)
 
 CAF_BEGIN_TYPE_ID_BLOCK(penstock, caf::first_custom_type_id)
-  CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
-  CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
-  CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
-  CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
-  CAF_ADD_ATOM(penstock, penstock::messages, attach_atom, "attach")
-  CAF_ADD_ATOM(penstock, penstock::messages, write_atom, "write")
-  CAF_ADD_ATOM(penstock, penstock::messages, writer_atom, "writer")
-  CAF_ADD_ATOM(penstock, penstock::messages, commit_atom, "commit")
-  CAF_ADD_ATOM(penstock, penstock::messages, retry_atom, "retry")
-  CAF_ADD_ATOM(penstock, penstock::messages, check_atom, "check")
-  CAF_ADD_ATOM(penstock, penstock::messages, closed_atom, "closed")
-  CAF_ADD_ATOM(penstock, penstock::messages, pause_atom, "pause")
-  CAF_ADD_ATOM(penstock, penstock::messages, resume_atom, "resume")
-  CAF_ADD_ATOM(penstock, penstock::messages, restart_atom, "restart")
-  CAF_ADD_ATOM(penstock, penstock::messages, kill_atom, "kill")
-  CAF_ADD_ATOM(penstock, penstock::messages, command_atom, "command")
+CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
+CAF_ADD_ATOM(penstock, penstock::messages, attach_atom, "attach")
+CAF_ADD_ATOM(penstock, penstock::messages, write_atom, "write")
+CAF_ADD_ATOM(penstock, penstock::messages, writer_atom, "writer")
+CAF_ADD_ATOM(penstock, penstock::messages, commit_atom, "commit")
+CAF_ADD_ATOM(penstock, penstock::messages, retry_atom, "retry")
+CAF_ADD_ATOM(penstock, penstock::messages, check_atom, "check")
+CAF_ADD_ATOM(penstock, penstock::messages, closed_atom, "closed")
+CAF_ADD_ATOM(penstock, penstock::messages, pause_atom, "pause")
+CAF_ADD_ATOM(penstock, penstock::messages, resume_atom, "resume")
+CAF_ADD_ATOM(penstock, penstock::messages, restart_atom, "restart")
+CAF_ADD_ATOM(penstock, penstock::messages, kill_atom, "kill")
+CAF_ADD_ATOM(penstock, penstock::messages, command_atom, "command")
 CAF_END_TYPE_ID_BLOCK(penstock)
 
 namespace penstock::messages {
 
-/// Owns one shard's MQTT session; decodes, spends demand, releases acknowledgements. Does what an actor is told to do at its
-/// end too: on an exit message it stops reading, flushes, acknowledges, disconnects, and quits.
-using ingestor_actor = caf::typed_actor<
-  reacts<demand>,                          // from the batch-writer
-  reacts<attached>,                        // from the batch-writer
-  reacts<committed>,                       // from the batch-writer
-  reacts<burst_ptr>,                       // from the session
-  reacts<connection_state_ptr>,            // from the session
-  reacts<writer_atom, caf::strong_actor_ptr>, // from the supervisor: there is a new batch-writer
-  reacts<pause_atom>, reacts<resume_atom>, // from the control topic
-  reacts<check_atom>, reacts<closed_atom>>; // its own: the lag, the end of the session
+/// Owns one shard's MQTT session; decodes, spends demand, releases acknowledgements. Does what an actor is told to do
+/// at its end too: on an exit message it stops reading, flushes, acknowledges, disconnects, and quits.
+using ingestor_actor =
+  caf::typed_actor<reacts<demand>,                             // from the batch-writer
+                   reacts<attached>,                           // from the batch-writer
+                   reacts<committed>,                          // from the batch-writer
+                   reacts<burst_ptr>,                          // from the session
+                   reacts<connection_state_ptr>,               // from the session
+                   reacts<writer_atom, caf::strong_actor_ptr>, // from the supervisor: there is a new batch-writer
+                   reacts<pause_atom>, reacts<resume_atom>,    // from the control topic
+                   reacts<check_atom>, reacts<closed_atom>>;   // its own: the lag, the end of the session
 
 /// Owns one connection to the database; commits what is there as soon as it is free. Detached.
-using batch_writer_actor = caf::typed_actor<
-  reacts<attach_atom, ingestor_actor>,                   // answered by `attached`, once the database is open
-  reacts<write_atom, record::frame, ingestor_actor>,     // answered by `committed` and, later, `demand`
-  reacts<commit_atom>, reacts<retry_atom>>;             // its own
+using batch_writer_actor =
+  caf::typed_actor<reacts<attach_atom, ingestor_actor>, // answered by `attached`, once the database is open
+                   reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
+                   reacts<commit_atom>, reacts<retry_atom>>;          // its own
 
 /// Registers every message type. Call it in the constructor of the system's configuration.
 inline void add_to(caf::actor_system_config& config) { config.add_message_types<caf::id_block::penstock>(); }

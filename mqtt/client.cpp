@@ -30,9 +30,9 @@ constexpr std::size_t chunk_bytes = 256 * 1024;
 /// With less room than this at its end a chunk is given up: small reads cost more than small remainders.
 constexpr std::size_t room_min = 32 * 1024;
 
-// Under load the next read waits (core/read_pace.hpp), so that one read, one burst and one write of acknowledgements carry
-// many messages. Brokers give clients of MQTT 3.1.1 a small window, mosquitto 20 messages: a long pause would be all they
-// wait for.
+// Under load the next read waits (core/read_pace.hpp), so that one read, one burst and one write of acknowledgements
+// carry many messages. Brokers give clients of MQTT 3.1.1 a small window, mosquitto 20 messages: a long pause would be
+// all they wait for.
 constexpr auto pause_max = 4ms;
 constexpr auto pause_max_small_window = 500us;
 /// A read of this size shows that more is there already: waiting would only delay it. TLS hands out at most 16 KiB.
@@ -149,7 +149,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   bool reading = false;    ///< a read is under way
   bool coalescing = false; ///< the next read waits for the timer
   read_pace pace{pause_max};
-  bool held_back = false;  ///< the next read waits for a release or resume
+  bool held_back = false; ///< the next read waits for a release or resume
   std::shared_ptr<char[]> chunk;
   std::size_t chunk_size = 0;
   std::size_t chunk_used = 0;   ///< where the next read goes

@@ -44,7 +44,8 @@ struct spawn_settings {
 
 } // namespace
 
-result<child_process> child_process::start(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
+result<child_process> child_process::start(const std::vector<std::string>& arguments,
+                                           const std::filesystem::path& log) {
   std::vector<char*> argv;
   for (const auto& argument : arguments)
     argv.push_back(const_cast<char*>(argument.c_str()));

@@ -24,7 +24,8 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr const char* configuration_text = R"(# Made by `penstock demo`. Run it by hand:  penstock run --config THIS_FILE
+constexpr const char* configuration_text =
+  R"(# Made by `penstock demo`. Run it by hand:  penstock run --config THIS_FILE
 data: ./data
 node: {name: demo, http: 127.0.0.1:0}
 brokers:
@@ -119,7 +120,8 @@ int demonstration::fail(const std::string& what, const char* log) {
 }
 
 bool demonstration::start_node() {
-  auto started = child_process::start({this_program().string(), "run", "--config", file("demo.yaml")}, folder_ / "node.log");
+  auto started =
+    child_process::start({this_program().string(), "run", "--config", file("demo.yaml")}, folder_ / "node.log");
   if (!started)
     return false;
   node_.emplace(std::move(*started));
@@ -137,9 +139,9 @@ bool demonstration::start_node() {
 
 bool demonstration::start_load() {
   auto started = child_process::start({this_program().string(), "load", "--config", file("demo.yaml"), "--devices",
-                                       std::to_string(options_.devices), "--rate", std::to_string(options_.rate), "--count",
-                                       std::to_string(options_.rate * options_.seconds), "--malformed", "0.1",
-                                       "--duplicates", "1", "--ledger", file("ledger.csv")},
+                                       std::to_string(options_.devices), "--rate", std::to_string(options_.rate),
+                                       "--count", std::to_string(options_.rate * options_.seconds), "--malformed",
+                                       "0.1", "--duplicates", "1", "--ledger", file("ledger.csv")},
                                       folder_ / "load.log");
   if (!started)
     return false;
@@ -164,7 +166,8 @@ void demonstration::show_line() {
                       with_commas(pipeline.at("committed_per_second").get<std::uint64_t>()),
                       with_commas(account.at("committed").get<std::uint64_t>()),
                       with_commas(account.at("duplicate").get<std::uint64_t>()),
-                      with_commas(account.at("in_flight").get<std::uint64_t>()), pipeline.at("lag_ms").get<std::uint64_t>())
+                      with_commas(account.at("in_flight").get<std::uint64_t>()),
+                      pipeline.at("lag_ms").get<std::uint64_t>())
        << std::flush;
 }
 

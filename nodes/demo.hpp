@@ -15,8 +15,8 @@ struct demo_options {
   std::filesystem::path data;  ///< empty: a temporary folder, deleted at the end
 };
 
-/// Starts a node (with a mosquitto of its own and SQLite) and a load as processes of their own, shows the node's status once a
-/// second, kills the node, starts it again, and ends with the verdict of `verify`: its exit code.
+/// Starts a node (with a mosquitto of its own and SQLite) and a load as processes of their own, shows the node's status
+/// once a second, kills the node, starts it again, and ends with the verdict of `verify`: its exit code.
 int demo(const demo_options& options, std::ostream& out, std::ostream& err);
 
 } // namespace penstock::nodes

@@ -106,7 +106,8 @@ result<void> node::impl::start_http() {
   add_dead_letter_routes(http, configuration);
   if (auto started = http.start(*configuration.node.http); !started)
     return started;
-  log::info(component, "", "http://{} answers /healthz, /readyz, /metrics, /status and /dead-letters", http.address().to_string());
+  log::info(component, "", "http://{} answers /healthz, /readyz, /metrics, /status and /dead-letters",
+            http.address().to_string());
   return {};
 }
 
@@ -153,7 +154,8 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
     return checked;
   if (auto started = self.start_brokers(); !started)
     return started;
-  self.context.emplace(node_context{self.configuration, node_id(self.configuration.data), self.board, self.io, self.directory, self.embedded_brokers});
+  self.context.emplace(node_context{self.configuration, node_id(self.configuration.data), self.board, self.io,
+                                    self.directory, self.embedded_brokers});
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, *self.context);
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

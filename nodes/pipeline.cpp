@@ -101,8 +101,8 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
   for (const auto& [unused, pipeline] : context.configuration.ingest)
     children.push_back(ingest_pipeline(context, pipeline));
   if (context.configuration.control)
-    children.push_back(presence_child({context.node_id, std::string{version()}, context.configuration, &context.board,
-                                       &context.directory}));
+    children.push_back(presence_child(
+      {context.node_id, std::string{version()}, context.configuration, &context.board, &context.directory}));
   auto config = supervised(context, "root");
   config.stop_in_reverse = true;
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);

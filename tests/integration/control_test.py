@@ -49,8 +49,11 @@ class Control(Case):
         def paused() -> bool:
             return all(shard["paused"] for shard in node.pipeline()["shards"])
 
-        client.publish("plant/a/control", "pause telemetry")
-        wait_until(paused, "paused")
+        def pause() -> bool:
+            client.publish("plant/a/control", "pause telemetry")
+            return paused()
+
+        wait_until(pause, "paused")  # said again until the node has subscribed
         self.load(config, "--count", 1_000, "--rate", 5_000)
         # The read that was under way may still bring some; then the socket is left alone.
         self.assertLess(node.pipeline()["account"]["committed"], 100)

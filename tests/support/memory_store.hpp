@@ -1,5 +1,5 @@
-// A store in memory that fails when the test wants it to: for faults at a chosen step. What a database does by itself is tested on
-// a real one (tests/unit/storage, tests/integration).
+// A store in memory that fails when the test wants it to: for faults at a chosen step. What a database does by itself
+// is tested on a real one (tests/unit/storage, tests/integration).
 #pragma once
 
 #include "storage/store.hpp"
@@ -15,11 +15,11 @@ namespace penstock::testing {
 
 /// The database behind the stores: outlives them.
 struct memory_database {
-  std::multiset<std::string> rows;    ///< the first text column of each
-  std::vector<std::string> letters;   ///< payloads
-  std::vector<std::size_t> commits;   ///< messages in each
-  std::deque<error> open_failures;    ///< the next calls of open fail with these
-  std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
+  std::multiset<std::string> rows;  ///< the first text column of each
+  std::vector<std::string> letters; ///< payloads
+  std::vector<std::size_t> commits; ///< messages in each
+  std::deque<error> open_failures;  ///< the next calls of open fail with these
+  std::deque<error> write_failures; ///< and the next writes; errc::none: the write succeeds
   std::size_t opened = 0;
 };
 
@@ -59,8 +59,12 @@ public:
     return outcomes;
   }
 
-  result<std::vector<storage::dead_letter>> dead_letters(const storage::dead_letter_filter&) override { return unused(); }
-  result<std::vector<std::optional<error>>> replay(std::span<const storage::retried_letter>) override { return unused(); }
+  result<std::vector<storage::dead_letter>> dead_letters(const storage::dead_letter_filter&) override {
+    return unused();
+  }
+  result<std::vector<std::optional<error>>> replay(std::span<const storage::retried_letter>) override {
+    return unused();
+  }
   result<std::uint64_t> dead_letter_count(const std::string&) override { return unused(); }
   result<void> for_each_key(const storage::table&, const std::function<bool(const storage::key_text&)>&) override {
     return unused();

@@ -23,8 +23,9 @@ struct broker_script {
   actors::session_handlers handlers;
 
   /// Messages of one burst; each payload becomes one message on `topic`.
-  void deliver(const std::string& topic, const std::vector<std::string>& payloads,
-               wall_time arrived = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now())) {
+  void deliver(
+    const std::string& topic, const std::vector<std::string>& payloads,
+    wall_time arrived = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now())) {
     auto bytes = std::make_shared<std::vector<std::string>>(payloads);
     auto name = std::make_shared<std::string>(topic);
     auto burst = std::make_shared<mqtt::burst>();
@@ -46,7 +47,8 @@ struct broker_script {
 
 class scripted_session final : public actors::session {
 public:
-  scripted_session(std::shared_ptr<broker_script> script, actors::session_handlers handlers) : script_(std::move(script)) {
+  scripted_session(std::shared_ptr<broker_script> script, actors::session_handlers handlers)
+    : script_(std::move(script)) {
     script_->handlers = std::move(handlers);
     script_->open = true;
     script_->last = 0;

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 namespace {
 const wall_time start{};
 const monotonic begin{};
-}
+} // namespace
 
 TEST(ack_ledger, releases_nothing_before_the_first_commit) {
   ack_ledger ledger;
