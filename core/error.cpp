@@ -12,6 +12,7 @@ std::string_view name_of(errc code) noexcept {
   case errc::database_full: return "database_full";
   case errc::database_unavailable: return "database_unavailable";
   case errc::broker_busy: return "broker_busy";
+  case errc::address_in_use: return "address_in_use";
   case errc::payload_malformed: return "payload_malformed";
   case errc::field_missing: return "field_missing";
   case errc::field_type: return "field_type";

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <array>
+#include <system_error>
 
 namespace penstock::security {
 
@@ -32,6 +33,8 @@ std::string tls_error_text() {
     return "unknown error";
   if (const char* reason = ERR_reason_error_string(code))
     return reason;
+  if (ERR_SYSTEM_ERROR(code))
+    return std::generic_category().message(ERR_GET_REASON(code));
   return "OpenSSL error " + std::to_string(code);
 }
 

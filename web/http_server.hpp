@@ -34,7 +34,8 @@ public:
   /// All paths that begin with `prefix` and are not routed by themselves; the longest prefix wins.
   void route_prefix(const std::string& method, const std::string& prefix, http_handler handler);
 
-  /// Listens and serves, once. Port 0 lets the system choose. An error (configuration) names the address and why not.
+  /// Listens and serves, once. Port 0 lets the system choose. An error (address_in_use, configuration) names the
+  /// address and why not.
   result<void> start(const config::address& address);
   /// Where it listens, with the actual port. After `start`.
   const config::address& address() const;

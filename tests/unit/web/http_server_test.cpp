@@ -82,7 +82,7 @@ TEST_F(http_server_test, says_why_it_cannot_listen) {
   http_server second;
   const auto taken = second.start(server_->address());
   ASSERT_FALSE(taken);
-  EXPECT_EQ(taken.error().code, errc::configuration);
+  EXPECT_EQ(taken.error().code, errc::address_in_use);
   EXPECT_THAT(taken.error().message, HasSubstr("cannot listen on 127.0.0.1:"));
   EXPECT_THAT(taken.error().message, HasSubstr("in use"));
   http_server third;
