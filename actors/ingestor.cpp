@@ -73,7 +73,7 @@ void ingestor_state::open_session(const std::string& installation) {
   };
   session = config.open_session(installation, std::move(handlers));
   if (paused)
-    session->pause();
+    session->pause({});
   session->start();
 }
 
@@ -192,7 +192,7 @@ void ingestor_state::on_pause(bool pause) {
   if (!session || stopping)
     return;
   if (pause)
-    session->pause();
+    session->pause({});
   else
     session->resume();
 }
@@ -201,15 +201,18 @@ void ingestor_state::on_exit() {
   if (stopping)
     return;
   stopping = true;
+  // A burst may be on its way: only what the session says after the last one can be relied on.
   if (session)
-    session->pause();
+    session->pause([me = ingestor_actor{self}] { caf::anon_send(me, paused_atom_v); });
+  else
+    quiet = true;
   if (ledger.in_flight() > 0)
     log::info(component, config.name, "stopping: {} messages still to be committed", ledger.in_flight());
   close_when_done();
 }
 
 void ingestor_state::close_when_done() {
-  if (!stopping || closing || ledger.in_flight() > 0)
+  if (!stopping || !quiet || closing || ledger.in_flight() > 0)
     return;
   closing = true;
   if (!session) {
@@ -254,6 +257,10 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](writer_atom, const caf::strong_actor_ptr& writer) { self->state.on_writer(writer); },
     [self](pause_atom) { self->state.on_pause(true); },
     [self](resume_atom) { self->state.on_pause(false); },
+    [self](paused_atom) {
+      self->state.quiet = true;
+      self->state.close_when_done();
+    },
     [self](check_atom) { self->state.on_check(); },
     [self](closed_atom) { self->quit(caf::exit_reason::user_shutdown); },
   };

@@ -62,8 +62,9 @@ struct ingestor_state {
   std::unique_ptr<actors::session> session; ///< null: not opened yet
   bool checking = false;                    ///< a check of the lag is under way
   bool lagging = false;                     ///< over the threshold, and said so
-  bool paused = false;
+  bool paused = false;                      ///< on request; only the session's reading stops
   bool stopping = false;
+  bool quiet = false;   ///< no burst comes any more
   bool closing = false; ///< the session's stop was asked for
 
   void on_writer(const caf::strong_actor_ptr& announced);

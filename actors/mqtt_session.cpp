@@ -16,7 +16,7 @@ public:
     : client_(io, std::move(options), std::move(handlers)) {}
   void start() override { client_.start(); }
   void release(sequence last) override { client_.release(last); }
-  void pause() override { client_.pause(); }
+  void pause(std::function<void()> done) override { client_.pause(std::move(done)); }
   void resume() override { client_.resume(); }
   void stop(std::function<void()> done) override { client_.stop(std::move(done)); }
 

@@ -20,7 +20,7 @@ public:
   virtual ~session() = default;
   virtual void start() = 0;
   virtual void release(sequence last) = 0;
-  virtual void pause() = 0;
+  virtual void pause(std::function<void()> done) = 0;
   virtual void resume() = 0;
   virtual void stop(std::function<void()> done) = 0;
 };

@@ -26,7 +26,7 @@ enum class errc : std::uint16_t {
   database_full = 104,        ///< no space left, or a quota is reached
   database_unavailable = 105, ///< starting, shutting down, read-only or out of connections
   broker_busy = 106,          ///< the broker refused for now (quota, server busy)
-  address_in_use = 107,      ///< another process listens there
+  address_in_use = 107,       ///< another process listens there
 
   // dead_letter: 2xx
   payload_malformed = 200, ///< the payload is not what `format` says

@@ -72,6 +72,7 @@ CAF_ADD_ATOM(penstock, penstock::messages, retry_atom, "retry")
 CAF_ADD_ATOM(penstock, penstock::messages, check_atom, "check")
 CAF_ADD_ATOM(penstock, penstock::messages, closed_atom, "closed")
 CAF_ADD_ATOM(penstock, penstock::messages, pause_atom, "pause")
+CAF_ADD_ATOM(penstock, penstock::messages, paused_atom, "paused")
 CAF_ADD_ATOM(penstock, penstock::messages, resume_atom, "resume")
 CAF_ADD_ATOM(penstock, penstock::messages, restart_atom, "restart")
 CAF_ADD_ATOM(penstock, penstock::messages, kill_atom, "kill")
@@ -90,7 +91,8 @@ using ingestor_actor =
                    reacts<connection_state_ptr>,               // from the session
                    reacts<writer_atom, caf::strong_actor_ptr>, // from the supervisor: there is a new batch-writer
                    reacts<pause_atom>, reacts<resume_atom>,    // from the control topic
-                   reacts<check_atom>, reacts<closed_atom>>;   // its own: the lag, the end of the session
+                   reacts<check_atom>, reacts<paused_atom>,
+                   reacts<closed_atom>>; // its own: the lag, the end of the session
 
 /// Owns one connection to the database; commits what is there as soon as it is free. Detached.
 using batch_writer_actor =

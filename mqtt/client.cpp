@@ -105,6 +105,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   bool may_read() const;
   void read_more();
   void make_room();
+  void take_in(std::size_t bytes);
   void on_read(const result<std::size_t>& outcome);
   void deliver(std::shared_ptr<burst> messages);
   void schedule_read(std::size_t bytes, std::size_t messages);
@@ -146,8 +147,9 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   asio::steady_timer stop_timer;
 
   bool paused = false;
-  bool reading = false;    ///< a read is under way
-  bool coalescing = false; ///< the next read waits for the timer
+  std::size_t set_aside = 0; ///< bytes that came while paused, at the end of the chunk
+  bool reading = false;      ///< a read is under way
+  bool coalescing = false;   ///< the next read waits for the timer
   read_pace pace{pause_max};
   bool held_back = false; ///< the next read waits for a release or resume
   std::shared_ptr<char[]> chunk;
@@ -246,6 +248,7 @@ void client::impl::drop_connection() {
   write_buffer = std::make_shared<std::string>();
   chunk_size = chunk_used = chunk_parsed = 0;
   reading = coalescing = held_back = writing = false;
+  set_aside = 0;
   for (const auto token : std::exchange(write_tokens, {}))
     complete({{token, 0x80}});
   complete(conversation.take_completions());
@@ -352,8 +355,18 @@ void client::impl::on_read(const result<std::size_t>& outcome) {
   if (now_in == phase::stopping)
     return drain();
   chunk_used += *outcome;
+  if (paused && now_in == phase::connected) { // the read was under way when the pause came
+    set_aside += *outcome;
+    held_back = true;
+    return;
+  }
+  take_in(*outcome);
+}
+
+/// `bytes` have come to the chunk.
+void client::impl::take_in(std::size_t bytes) {
   auto messages = std::make_shared<burst>();
-  messages->messages.reserve(*outcome / 128);
+  messages->messages.reserve(bytes / 128);
   const auto taken =
     conversation.feed({chunk.get() + chunk_parsed, chunk_used - chunk_parsed}, steady_clock::now(), *messages);
   const std::size_t count = messages->messages.size();
@@ -370,7 +383,7 @@ void client::impl::on_read(const result<std::size_t>& outcome) {
   }
   complete(conversation.take_completions());
   write_more();
-  schedule_read(*outcome, count);
+  schedule_read(bytes, count);
 }
 
 void client::impl::deliver(std::shared_ptr<burst> messages) {
@@ -568,15 +581,21 @@ void client::publish(std::vector<outbound> messages) {
     asio::post(impl_->context, [self = impl_] { self->guarded([&] { self->take_messages(); }); });
 }
 
-void client::pause() {
-  asio::post(impl_->context, [self = impl_] { self->paused = true; });
+void client::pause(std::function<void()> done) {
+  asio::post(impl_->context, [self = impl_, done = std::move(done)] {
+    self->paused = true;
+    if (done)
+      done();
+  });
 }
 
 void client::resume() {
   asio::post(impl_->context, [self = impl_] {
     self->guarded([&] {
       self->paused = false;
-      if (self->held_back)
+      if (const auto bytes = std::exchange(self->set_aside, 0); bytes > 0)
+        self->take_in(bytes);
+      else if (self->held_back)
         self->read_more();
     });
   });

@@ -79,7 +79,8 @@ public:
   /// Queues messages for publishing. The caller bounds what it has outstanding (by on_published).
   void publish(std::vector<outbound> messages);
   /// Stop reading once connected (what was delivered can still be released).
-  void pause();
+  /// `done` runs on the io thread: no burst comes after it, until `resume`.
+  void pause(std::function<void()> done = {});
   void resume();
   /// Writes the acknowledgements that are released, sends DISCONNECT, closes, within 2 s. `done` runs on the io thread,
   /// once, unless the client is destroyed first. Nothing can be started afterwards.

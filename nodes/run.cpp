@@ -4,6 +4,7 @@
 #include "nodes/exit_codes.hpp"
 #include "nodes/node.hpp"
 #include "nodes/version.hpp"
+#include "security/tls_context.hpp"
 #include "telemetry/log.hpp"
 
 #include <csignal>
@@ -82,6 +83,7 @@ int wait_for_end(const sigset_t& signals, node& running, ending& end) {
 
 int run(const run_options& options) {
   const auto signals = block_signals();
+  security::load_openssl();
   config::configuration configuration;
   if (!load_or_report(options.config, options.node, configuration, std::cerr))
     return exit_configuration;

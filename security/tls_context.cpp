@@ -1,6 +1,7 @@
 #include "security/tls_context.hpp"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -22,6 +23,12 @@ bool is_address(const std::string& host) {
 }
 
 } // namespace
+
+void load_openssl() {
+  OPENSSL_init_ssl(0, nullptr);
+  EVP_MD_free(EVP_MD_fetch(nullptr, "SHA256", nullptr));
+  SSL_CTX_free(SSL_CTX_new(TLS_client_method()));
+}
 
 void tls_context_deleter::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
 

@@ -12,6 +12,9 @@ struct ssl_st;
 
 namespace penstock::security {
 
+/// Before there are threads: OpenSSL 3.0 leaks a provider where two threads are the first to use it.
+void load_openssl();
+
 struct tls_context_deleter {
   void operator()(ssl_ctx_st* context) const;
 };

@@ -222,7 +222,8 @@ private:
 };
 
 error cannot_listen(const config::address& address, const error_code& why) {
-  return {why == asio::error::address_in_use ? errc::address_in_use : errc::configuration, "cannot listen on " + authority(address.host, address.port) + ": " + why.message()};
+  return {why == asio::error::address_in_use ? errc::address_in_use : errc::configuration,
+          "cannot listen on " + authority(address.host, address.port) + ": " + why.message()};
 }
 
 } // namespace

@@ -320,6 +320,24 @@ TEST_F(ingest_test, asked_to_stop_it_flushes_acknowledges_and_disconnects) {
   EXPECT_TRUE(ended);
 }
 
+TEST_F(ingest_test, a_burst_that_was_on_its_way_when_the_stop_came_is_committed_and_acknowledged) {
+  spawn_writer();
+  const auto ingestor = spawn_ingestor(broker);
+  settle();
+  broker->hold_pause = true;
+  caf::anon_send_exit(writer, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(ingestor, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_FALSE(broker->stopped);
+  broker->deliver("t/1", payloads(1, 3));
+  broker->pause_done();
+  settle();
+  EXPECT_EQ(database->rows.size(), 3u);
+  EXPECT_THAT(broker->released, ElementsAre(3));
+  EXPECT_EQ(account().in_flight, 0u);
+  EXPECT_TRUE(broker->stopped);
+}
+
 TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
   database->write_failures.assign(3, {errc::database_busy, "locked"});
   spawn_writer();

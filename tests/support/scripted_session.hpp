@@ -17,6 +17,8 @@ struct broker_script {
   std::vector<sequence> released;         ///< in the order of the calls
   bool started = false;
   bool paused = false;
+  bool hold_pause = false; ///< the test confirms pauses itself, by pause_done
+  std::function<void()> pause_done;
   bool stopped = false;
   bool open = false;
   sequence last = 0;
@@ -59,7 +61,13 @@ public:
   }
   void start() override { script_->started = true; }
   void release(sequence last) override { script_->released.push_back(last); }
-  void pause() override { script_->paused = true; }
+  void pause(std::function<void()> done) override {
+    script_->paused = true;
+    if (script_->hold_pause)
+      script_->pause_done = std::move(done);
+    else if (done)
+      done();
+  }
   void resume() override { script_->paused = false; }
   void stop(std::function<void()> done) override {
     script_->stopped = true;
