@@ -50,9 +50,13 @@ void batch_writer_state::open() {
     return retry_later(id.error());
   const bool first = installation.empty();
   installation = std::move(*id);
-  config.board->running();
-  waits->reset();
-  log::info(component, config.name, "table {} is open{}", config.table.name, first ? "" : " again");
+  // After a failed write only a write that succeeds shows that all is well: open() may succeed where write() does not.
+  if (queue.empty() || failures == 0) {
+    failures = 0;
+    waits->reset();
+    config.board->running();
+    log::info(component, config.name, "table {} is open{}", config.table.name, first ? "" : " again");
+  }
   for (const auto& ingestor : ingestors)
     if (first)
       welcome(ingestor);

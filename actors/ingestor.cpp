@@ -41,6 +41,8 @@ std::string ingestor_config::validate() const {
 }
 
 void ingestor_state::on_writer(const caf::strong_actor_ptr& announced) {
+  if (writer)
+    on_writer_down(); // its end was not heard of yet
   writer = caf::actor_cast<batch_writer_actor>(announced);
   self->monitor(writer);
   self->send(writer, attach_atom_v, ingestor_actor{self});
@@ -52,6 +54,7 @@ void ingestor_state::on_writer_down() {
   for (auto& [chunk, frame] : sent)
     frame.unsent = true;
   show();
+  close_when_done();
 }
 
 void ingestor_state::on_attached(const attached& message) {
@@ -212,7 +215,8 @@ void ingestor_state::on_exit() {
 }
 
 void ingestor_state::close_when_done() {
-  if (!stopping || !quiet || closing || ledger.in_flight() > 0)
+  // Without a batch-writer nothing can be flushed: the broker delivers it again.
+  if (!stopping || !quiet || closing || (writer && ledger.in_flight() > 0))
     return;
   closing = true;
   if (!session) {
@@ -237,6 +241,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.decoder = decode::make_decoder(state.config.pipeline);
   state.builder = std::make_unique<record::frame_builder>(types_of(state.config.pipeline));
   state.config.board->begin();
+  state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) {
     if (self->state.writer && down.source == self->state.writer.address())
       self->state.on_writer_down();

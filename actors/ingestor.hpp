@@ -55,7 +55,7 @@ struct ingestor_state {
     record::frame frame;
     std::uint32_t messages = 0;
     bool unsent = false; ///< its batch-writer is gone: send it again
-    wall_time arrived;   ///< its newest message
+    wall_time arrived;   ///< its oldest message
   };
   std::map<std::uint64_t, sent_frame> sent; ///< by chunk; until committed
 

@@ -23,6 +23,7 @@ bool presence_state::tell_ingestors(bool pause, const std::string& pipeline) con
       continue;
     found = true;
     for (std::uint32_t shard = 0; shard < settings.shards; ++shard) {
+      config.board->shard(name, shard)->paused(pause); // also for one that is being restarted
       const auto ingestor = config.directory->find(name + "/ingestor/" + std::to_string(shard));
       if (ingestor && pause)
         caf::anon_send(ingestor, pause_atom_v);

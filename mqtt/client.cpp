@@ -27,6 +27,7 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr std::size_t chunk_bytes = 256 * 1024;
+constexpr std::size_t bite_bytes = 1024;
 /// With less room than this at its end a chunk is given up: small reads cost more than small remainders.
 constexpr std::size_t room_min = 32 * 1024;
 
@@ -103,6 +104,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void report_disconnected(const error& reason);
 
   bool may_read() const;
+  bool full() const;
   void read_more();
   void make_room();
   void take_in(std::size_t bytes);
@@ -292,6 +294,7 @@ void client::impl::report_connected() {
               static_cast<std::uint8_t>(conversation.protocol()),
               connects,
               std::nullopt};
+  conversation.session_loss_told();
   if (handlers.on_state)
     handlers.on_state(reported);
 }
@@ -308,12 +311,12 @@ void client::impl::report_disconnected(const error& reason) {
 // --- reading
 // ----------------------------------------------------------------------------------------------------------
 
-/// Until the CONNACK nothing is held back, or the connection could not come about; it brings no messages.
-bool client::impl::may_read() const {
-  if (!conversation.established())
-    return true;
-  return !(paused && now_in == phase::connected) && conversation.unreleased() < options.in_flight_messages_max &&
-         conversation.unreleased_bytes() < options.in_flight_bytes_max;
+/// Until the connection stands nothing is held back, or it could not come about.
+bool client::impl::may_read() const { return now_in != phase::connected || (!paused && !full()); }
+
+bool client::impl::full() const {
+  return conversation.unreleased() >= options.in_flight_messages_max ||
+         conversation.unreleased_bytes() >= options.in_flight_bytes_max;
 }
 
 void client::impl::read_more() {
@@ -326,9 +329,11 @@ void client::impl::read_more() {
   if (std::exchange(held_back, false))
     conversation.reading_resumed(steady_clock::now());
   make_room();
+  // Where no more may be held, a new connection is made in small bites: messages follow close on the CONNACK.
+  const std::size_t room = full() ? std::min(chunk_size - chunk_used, bite_bytes) : chunk_size - chunk_used;
   reading = true;
   connection->read(
-    chunk.get() + chunk_used, chunk_size - chunk_used,
+    chunk.get() + chunk_used, room,
     for_this_connection([kept = chunk](impl& self, const result<std::size_t>& outcome) { self.on_read(outcome); }));
 }
 

@@ -242,7 +242,7 @@ result<void> session::on_connack(const packet_view& packet) {
     return violation("CONNACK: a session is present though a clean start was asked for");
   established_ = true;
   session_present_ = answer.session_present;
-  session_lost_ = had_session_ && !session_present_;
+  session_lost_ = session_lost_ || (had_session_ && !session_present_);
   had_session_ = !options_.clean_start;
   broker_qos_max_ = answer.qos_max;
   broker_retains_ = answer.retain_available;

@@ -98,6 +98,7 @@ public:
   bool session_lost() const {
     return session_lost_;
   } ///< session_present is 0 though there was a session in this process
+  void session_loss_told() { session_lost_ = false; }         ///< until then it stands, over further connections
   mqtt::version protocol() const { return options_.version; } ///< changes when the broker refuses 5
   bool fell_back() const { return fell_back_; } ///< the last connection ended so that 3.1.1 can be tried, at once
 

@@ -84,6 +84,16 @@ public:
   demonstration(const demo_options& options, std::filesystem::path folder, std::ostream& out, std::ostream& err)
     : options_(options), folder_(std::move(folder)), out_(out), err_(err) {}
 
+  /// On every way out the node stops gracefully, and with it its mosquitto.
+  ~demonstration() {
+    if (node_) {
+      node_->signal(SIGTERM);
+      node_->wait(30s);
+    }
+  }
+  demonstration(const demonstration&) = delete;
+  demonstration& operator=(const demonstration&) = delete;
+
   int run();
 
 private:
@@ -223,10 +233,7 @@ int demonstration::run() {
   }
   if (load_->wait(0ms).value_or(exit_unavailable) == exit_unavailable)
     return fail("the devices could not publish", "load.log");
-  const int code = verdict();
-  node_->signal(SIGTERM);
-  node_->wait(30s);
-  return code;
+  return verdict();
 }
 
 } // namespace

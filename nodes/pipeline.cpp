@@ -104,7 +104,6 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
     children.push_back(presence_child(
       {context.node_id, std::string{version()}, context.configuration, &context.board, &context.directory}));
   auto config = supervised(context, "root");
-  config.stop_in_reverse = true;
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);
 }
 

@@ -1,6 +1,6 @@
 // The supervision tree and the wiring of a node: read this first.
 //
-//   root                          one_for_one, stops its children last to first
+//   root                          one_for_one; stops all its children together
 //   ├── broker/NAME               embedded mosquitto, for each that is configured
 //   ├── NAME                      a pipeline: one_for_one
 //   │   ├── NAME/batch-writer     one connection to the database, a thread of its own

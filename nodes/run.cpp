@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <iostream>
 #include <mutex>
+#include <thread>
 #include <unistd.h>
 
 namespace penstock::nodes {
@@ -74,6 +75,11 @@ int wait_for_end(const sigset_t& signals, node& running, ending& end) {
   const std::lock_guard lock{end.mutex};
   if (!end.failure)
     return exit_done;
+  // A thread that is stuck in a call to a database must not keep the process from ending.
+  std::thread{[] {
+    std::this_thread::sleep_for(std::chrono::seconds{20});
+    ::_exit(exit_escalated);
+  }}.detach();
   log::error(component, "", "the supervision tree gave up: {}; exiting with {} for the service manager to restart",
              *end.failure, exit_escalated);
   return exit_escalated;

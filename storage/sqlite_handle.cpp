@@ -162,6 +162,10 @@ transaction::~transaction() {
 }
 
 result<void> transaction::commit() {
+  // A file that was moved or deleted under us still takes commits, and nobody would ever find them again.
+  int moved = 0;
+  if (api::sqlite3_file_control(database_, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0)
+    return error{errc::database_unavailable, "the database file was moved or deleted; opening it anew"};
   if (auto committed = execute(database_, "COMMIT"); !committed)
     return committed.error();
   database_ = nullptr;

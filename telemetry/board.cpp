@@ -101,6 +101,11 @@ void shard_board::paused(bool paused) {
   status_.paused = paused;
 }
 
+bool shard_board::paused() const {
+  std::lock_guard lock{mutex_};
+  return status_.paused;
+}
+
 void shard_board::credit(std::uint64_t records) {
   std::lock_guard lock{mutex_};
   status_.credit = records;

@@ -155,6 +155,7 @@ public:
   void connected(bool session_present, bool session_lost, std::uint8_t protocol);
   void disconnected(std::string_view reason);
   void paused(bool paused);
+  bool paused() const; ///< what was asked for last: an ingestor that starts again goes by it
   void credit(std::uint64_t records);
   /// What is delivered and not yet acknowledged: its size, and when the oldest of it arrived; nothing: 0 and nullopt.
   void unacknowledged(std::uint64_t bytes, std::optional<wall_time> oldest);

@@ -338,6 +338,34 @@ TEST_F(ingest_test, a_burst_that_was_on_its_way_when_the_stop_came_is_committed_
   EXPECT_TRUE(broker->stopped);
 }
 
+TEST_F(ingest_test, an_ingestor_that_starts_again_is_still_paused) {
+  spawn_writer();
+  const auto ingestor = spawn_ingestor(broker);
+  settle();
+  caf::anon_send(ingestor, messages::pause_atom_v);
+  settle();
+  caf::anon_send_exit(ingestor, caf::exit_reason::kill);
+  settle();
+  broker->paused = false;
+  ingestors.clear();
+  spawn_ingestor(broker);
+  settle();
+  EXPECT_TRUE(broker->open);
+  EXPECT_TRUE(broker->paused);
+}
+
+TEST_F(ingest_test, a_database_that_opens_and_refuses_every_write_is_tried_ever_less_often) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.assign(1'000, {errc::database_unavailable, "read-only"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  pass(60s);
+  EXPECT_LT(database->opened, 30u);
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::waiting);
+}
+
 TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
   database->write_failures.assign(3, {errc::database_busy, "locked"});
   spawn_writer();

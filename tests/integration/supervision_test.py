@@ -23,7 +23,9 @@ class Supervision(Case):
         for _ in range(2):
             self.random.shuffle(names)
             for name in names:
+                before = node.status()["actors"][name]["restarts"]
                 self.assertEqual(self.kill_actor(node, name), 202, name)
+                wait_until(lambda: node.status()["actors"][name]["restarts"] > before, f"{name} is restarted")
                 wait_until(lambda: all(a["alive"] for a in node.status()["actors"].values()), f"{name} lives again")
                 self.assert_balanced(node)
                 time.sleep(0.1)

@@ -263,6 +263,21 @@ TEST_F(write_test, a_failing_disk_is_unavailable_and_another_store_goes_on) {
   EXPECT_EQ(write_one(*target, *frame), (frame_outcome{10, 0, 0}));
 }
 
+TEST_F(write_test, a_file_that_was_moved_takes_no_commit_that_nobody_would_find) {
+  auto target = prepared();
+  const auto frame = frame_of(series(0, 10));
+  write_one(*target, *frame);
+  for (const char* suffix : {"", "-wal", "-shm"})
+    std::filesystem::rename(settings().path.string() + suffix, settings().path.string() + ".old" + suffix);
+  const auto next = frame_of(series(10, 10));
+  auto written = write(*target, {next.get()});
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, errc::database_unavailable) << written.error().to_string();
+  target.reset();
+  target = prepared();
+  EXPECT_EQ(write_one(*target, *next), (frame_outcome{10, 0, 0}));
+}
+
 TEST_F(write_test, a_table_that_went_away_is_a_mismatch_and_no_dead_letter) {
   auto target = prepared();
   other().run("DROP TABLE readings");
