@@ -34,7 +34,7 @@ constexpr std::size_t room_min = 32 * 1024;
 // Under load the next read waits (core/read_pace.hpp), so that one read, one burst and one write of acknowledgements
 // carry many messages. Brokers give clients of MQTT 3.1.1 a small window, mosquitto 20 messages: a long pause would be
 // all they wait for.
-constexpr auto pause_max = 4ms;
+constexpr auto pause_max = 10ms;
 constexpr auto pause_max_small_window = 500us;
 /// A read of this size shows that more is there already: waiting would only delay it. TLS hands out at most 16 KiB.
 constexpr std::size_t full_read_bytes = 64 * 1024;

@@ -34,7 +34,7 @@ ingest:
     broker: main
     topics: ["users/{{user_id}}/devices/{{device_id}}/telemetry"]
     qos: 1
-    shards: 2
+    shards: {shards}
     format: json
     database: telemetry
     table: raw_telemetry
@@ -113,9 +113,9 @@ class Bench:
         return str(path)
 
     @contextlib.contextmanager
-    def penstock(self, folder, port, synchronous="normal"):
+    def penstock(self, folder, port, synchronous="normal", shards=2):
         config = folder / "penstock.yaml"
-        config.write_text(CONFIG.format(port=port, synchronous=synchronous))
+        config.write_text(CONFIG.format(port=port, synchronous=synchronous, shards=shards))
         with open(folder / "penstock.log", "w") as log:
             process = subprocess.Popen([self.program("penstock"), "run", "--config", str(config)], stdout=log, stderr=log)
         try:
@@ -203,7 +203,8 @@ class Bench:
     def relay_to_penstock(self, count):
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
             folder = pathlib.Path(name)
-            with self.penstock(folder, port) as penstock:
+            # One session, as the bare subscriber has.
+            with self.penstock(folder, port, shards=1) as penstock:
                 self.wait_subscribed(folder)
                 published = self.publish(port, count)
                 with contextlib.closing(sqlite3.connect(f"file:{folder}/telemetry.db?mode=ro", uri=True)) as database:
