@@ -84,7 +84,8 @@ void ingestor_state::on_burst(const burst_ptr& burst) {
   if (burst->messages.empty())
     return;
   ledger.receive(burst->first + burst->messages.size() - 1, burst->bytes, burst->arrived);
-  config.board->apply({.received = burst->messages.size(), .in_flight = ledger.in_flight()});
+  config.board->apply(
+    {.received = burst->messages.size(), .in_flight = ledger.in_flight(), .incarnation = incarnation});
   waiting.push_back({burst});
   if (!checking) {
     checking = true;
@@ -148,7 +149,8 @@ void ingestor_state::on_committed(const committed& message) {
   config.board->apply({.committed = message.stored,
                        .duplicate = message.duplicate,
                        .dead_lettered = message.dead_lettered,
-                       .in_flight = ledger.in_flight()});
+                       .in_flight = ledger.in_flight(),
+                       .incarnation = incarnation});
   show();
   close_when_done();
 }
@@ -240,7 +242,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.config = std::move(config);
   state.decoder = decode::make_decoder(state.config.pipeline);
   state.builder = std::make_unique<record::frame_builder>(types_of(state.config.pipeline));
-  state.config.board->begin();
+  state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) {
     if (self->state.writer && down.source == self->state.writer.address())

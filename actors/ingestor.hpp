@@ -60,6 +60,7 @@ struct ingestor_state {
   std::map<std::uint64_t, sent_frame> sent; ///< by chunk; until committed
 
   std::unique_ptr<actors::session> session; ///< null: not opened yet
+  std::uint64_t incarnation = 0;            ///< on the board
   bool checking = false;                    ///< a check of the lag is under way
   bool lagging = false;                     ///< over the threshold, and said so
   bool paused = false;                      ///< on request; only the session's reading stops

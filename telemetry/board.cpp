@@ -55,7 +55,7 @@ std::string_view name_of(writer_state state) noexcept {
 
 shard_board::shard_board(std::uint32_t shard) { status_.shard = shard; }
 
-void shard_board::begin(std::string_view reason) {
+std::uint64_t shard_board::begin(std::string_view reason) {
   std::lock_guard lock{mutex_};
   if (status_.account.in_flight > 0)
     status_.account.rejected[std::string{reason}] += std::exchange(status_.account.in_flight, 0);
@@ -64,10 +64,13 @@ void shard_board::begin(std::string_view reason) {
   status_.credit = 0;
   status_.unacknowledged_bytes = 0;
   oldest_.reset();
+  return ++incarnation_;
 }
 
 void shard_board::apply(const account_delta& delta, monotonic now) {
   std::lock_guard lock{mutex_};
+  if (delta.incarnation != 0 && delta.incarnation != incarnation_)
+    return;
   status_.account.received += delta.received;
   status_.account.committed += delta.committed;
   status_.account.duplicate += delta.duplicate;

@@ -27,7 +27,8 @@ struct account_delta {
   std::uint64_t committed = 0;
   std::uint64_t duplicate = 0;
   std::uint64_t dead_lettered = 0;
-  std::uint64_t in_flight = 0; ///< not a delta: what the ack ledger holds after the change
+  std::uint64_t in_flight = 0;   ///< not a delta: what the ack ledger holds after the change
+  std::uint64_t incarnation = 0; ///< of `begin`; a former one is not heard any more. 0: whichever it is
 };
 
 /// received = committed + duplicate + dead_lettered + rejected + in_flight, if all is well.
@@ -149,7 +150,8 @@ public:
 
   /// An ingestor starts, or starts again. What its former incarnation had in flight becomes rejected{reason}: the
   /// broker will deliver it again, and it will be received anew. The connection counts as down, credit and lag as none.
-  void begin(std::string_view reason = "redelivery");
+  /// Returns the number of this incarnation.
+  std::uint64_t begin(std::string_view reason = "redelivery");
   void apply(const account_delta& delta, monotonic now = std::chrono::steady_clock::now());
   /// A CONNACK; `session_lost`: the broker had forgotten a session that we had.
   void connected(bool session_present, bool session_lost, std::uint8_t protocol);
@@ -165,6 +167,7 @@ public:
 private:
   mutable std::mutex mutex_;
   shard_status status_;
+  std::uint64_t incarnation_ = 0;
   std::optional<wall_time> oldest_;
   rate_meter received_;
   rate_meter committed_;
