@@ -1,7 +1,6 @@
 #include "actors/ingestor.hpp"
 
 #include "core/assert.hpp"
-#include "storage/store.hpp"
 #include "telemetry/log.hpp"
 
 #include <caf/exit_reason.hpp>
@@ -21,13 +20,6 @@ constexpr std::size_t frame_bytes_max = 4u << 20;
 
 wall_time wall_now() {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
-std::vector<column_type> types_of(const config::ingest& pipeline) {
-  std::vector<column_type> types;
-  for (const auto& column : pipeline.columns)
-    types.push_back(column.type);
-  return types;
 }
 
 } // namespace
@@ -241,7 +233,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.self = self;
   state.config = std::move(config);
   state.decoder = decode::make_decoder(state.config.pipeline);
-  state.builder = std::make_unique<record::frame_builder>(types_of(state.config.pipeline));
+  state.builder = std::make_unique<record::frame_builder>(decode::column_types(state.config.pipeline));
   state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) {
