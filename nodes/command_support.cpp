@@ -76,17 +76,6 @@ bool printable(std::string_view text) {
   }
 }
 
-std::string hex(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  out.reserve(bytes.size() * 2);
-  for (const char c : bytes) {
-    out += digits[static_cast<unsigned char>(c) >> 4];
-    out += digits[static_cast<unsigned char>(c) & 0x0f];
-  }
-  return out;
-}
-
 struct interrupt::saved_mask {
   sigset_t signals;
 };

@@ -29,7 +29,6 @@ std::string clock_text(std::chrono::seconds time);
 
 /// As it is where it is printable UTF-8 (line breaks included); otherwise as hex.
 bool printable(std::string_view text);
-std::string hex(std::string_view bytes);
 
 /// While one lives, SIGINT and SIGTERM are only counted. Make it before any other thread starts: they inherit that.
 class interrupt {

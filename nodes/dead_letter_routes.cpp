@@ -1,5 +1,6 @@
 #include "nodes/dead_letter_routes.hpp"
 
+#include "core/hex.hpp"
 #include "core/time_text.hpp"
 #include "nodes/command_support.hpp"
 #include "nodes/row_key.hpp"
@@ -70,9 +71,10 @@ opened open_pipelines(const config::configuration& configuration, const std::str
       continue;
     auto database = configuration.databases.at(pipeline.database);
     database.busy_timeout = std::min(database.busy_timeout, lock_wait_max);
-    if (!std::filesystem::exists(database.path)) { // opening it for writing would make it
-      made.refused = unavailable({errc::database_unavailable, "there is no " + database.path.string() + ": pipeline " +
-                                                                known + " has not run yet"});
+    const auto& file = database.address.path;
+    if (!file.empty() && !std::filesystem::exists(file)) { // opening it for writing would make it
+      made.refused = unavailable(
+        {errc::database_unavailable, "there is no " + file.string() + ": pipeline " + known + " has not run yet"});
       return made;
     }
     auto store = storage::open(database, access);
@@ -88,9 +90,9 @@ opened open_pipelines(const config::configuration& configuration, const std::str
 ordered_json as_json(const storage::dead_letter& letter) {
   return {{"id", letter.id},
           {"pipeline", letter.pipeline},
-          {"topic", printable(letter.topic) ? letter.topic : hex(letter.topic)},
+          {"topic", printable(letter.topic) ? letter.topic : to_hex(letter.topic)},
           {"code", name_of(letter.code)},
-          {"reason", printable(letter.reason) ? letter.reason : hex(letter.reason)},
+          {"reason", printable(letter.reason) ? letter.reason : to_hex(letter.reason)},
           {"first_seen", format_rfc3339(letter.first_seen)},
           {"last_seen", format_rfc3339(letter.last_seen)},
           {"seen", letter.seen},
@@ -173,7 +175,7 @@ http_response show(const config::configuration& configuration, const http_reques
   if (printable(payload))
     json["payload"] = payload;
   else
-    json["payload_hex"] = hex(payload);
+    json["payload_hex"] = to_hex(payload);
   return answer(200, json);
 }
 
@@ -185,19 +187,6 @@ struct replay_request {
   std::optional<std::string> payload;
   std::string after; ///< "pipeline/id" of the last letter of the page before
 };
-
-std::optional<std::string> bytes_of(const std::string& hex_text) {
-  std::string bytes;
-  for (std::size_t at = 0; at + 1 < hex_text.size(); at += 2) {
-    unsigned value = 0;
-    const auto* const end = hex_text.data() + at + 2;
-    if (const auto [stopped, failed] = std::from_chars(hex_text.data() + at, end, value, 16);
-        failed != std::errc{} || stopped != end)
-      return std::nullopt;
-    bytes += static_cast<char>(value);
-  }
-  return hex_text.size() % 2 == 0 ? std::optional{bytes} : std::nullopt;
-}
 
 /// What is wrong with it; nothing: `request` is filled.
 std::optional<std::string> parse(const std::string& body, replay_request& request) {
@@ -215,7 +204,7 @@ std::optional<std::string> parse(const std::string& body, replay_request& reques
       request.pipeline = value.get<std::string>();
     else if (name == "payload")
       request.payload = value.get<std::string>();
-    else if (name == "payload_hex" && !(request.payload = bytes_of(value.get<std::string>())))
+    else if (name == "payload_hex" && !(request.payload = from_hex(value.get<std::string>())))
       return "payload_hex is no hex";
     else if (name == "after")
       request.after = value.get<std::string>();

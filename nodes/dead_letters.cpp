@@ -1,5 +1,6 @@
 #include "nodes/dead_letters.hpp"
 
+#include "core/hex.hpp"
 #include "nodes/check.hpp"
 #include "nodes/command_support.hpp"
 #include "nodes/dead_letter_routes.hpp"
@@ -177,7 +178,7 @@ int replay_body(const dead_letters_options& options, const replay_options& what,
   if (printable(*payload))
     body["payload"] = *payload;
   else
-    body["payload_hex"] = hex(*payload);
+    body["payload_hex"] = to_hex(*payload);
   return exit_done;
 }
 

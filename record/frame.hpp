@@ -93,6 +93,7 @@ public:
   std::uint32_t shard() const { return shard_; }
   std::uint64_t epoch() const { return epoch_; }
   std::uint64_t chunk() const { return chunk_; }
+  std::size_t bytes() const { return source_.bytes(); }
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_.size(); }
   const column_view& column(std::size_t index) const { return columns_[index]; }

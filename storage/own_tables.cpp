@@ -1,25 +1,16 @@
 #include "storage/own_tables.hpp"
 
+#include "core/assert.hpp"
+#include "core/hex.hpp"
+
 #include <openssl/rand.h>
 
 #include <array>
-#include <charconv>
 #include <limits>
 
 namespace penstock::storage {
 
 namespace {
-
-// Through hex: the only way that keeps zero bytes with every backend of SOCI.
-std::string bytes_of(const std::string& hex) {
-  std::string bytes(hex.size() / 2, '\0');
-  for (std::size_t index = 0; index < bytes.size(); ++index) {
-    unsigned value = 0;
-    std::from_chars(hex.data() + 2 * index, hex.data() + 2 * index + 2, value, 16);
-    bytes[index] = static_cast<char>(value);
-  }
-  return bytes;
-}
 
 // Binds one value either way. An OR would keep the database from its index.
 const char* of_pipeline(const std::string& pipeline) {
@@ -28,43 +19,53 @@ const char* of_pipeline(const std::string& pipeline) {
 
 wall_time time_of(long long microseconds) { return wall_time{std::chrono::microseconds{microseconds}}; }
 
+/// Through hexadecimal text: the only way that keeps zero bytes with every backend of SOCI.
+std::string bytes_of(const std::string& hex) {
+  auto bytes = from_hex(hex);
+  assert_that(bytes.has_value(), "a database's hexadecimal text is one");
+  return *std::move(bytes);
+}
+
 } // namespace
 
 std::string make_uuid() {
-  std::array<unsigned char, 16> bytes{};
-  assert_that(RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) == 1, "the system gives random bytes");
-  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);
-  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  for (std::size_t index = 0; index < bytes.size(); ++index) {
-    if (index == 4 || index == 6 || index == 8 || index == 10)
-      text += '-';
-    text += digits[bytes[index] >> 4];
-    text += digits[bytes[index] & 0x0f];
-  }
+  std::array<char, 16> bytes{};
+  assert_that(RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size())) == 1,
+              "the system gives random bytes");
+  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
+  auto text = to_hex({bytes.data(), bytes.size()});
+  for (const std::size_t at : {8u, 13u, 18u, 23u})
+    text.insert(at, 1, '-');
   return text;
 }
 
 template <class Run>
 auto own_tables::guarded(const std::string& what, const Run& run) -> decltype(run()) {
+  const auto watch = database_.watched();
   try {
     return run();
   } catch (const std::exception& thrown) {
-    return dialect_.failure(thrown, what);
+    return database_.failure(thrown, what);
   }
 }
 
 void own_tables::set_meta_if_missing(const std::string& key, const std::string& value) {
-  session_ << "INSERT INTO penstock_meta (name, value) SELECT :name, :value"
-              " WHERE NOT EXISTS (SELECT 1 FROM penstock_meta WHERE name = :same)",
-    soci::use(key), soci::use(value), soci::use(key);
+  session() << "INSERT INTO penstock_meta (name, value) VALUES (:name, :value) " + words().if_new, soci::use(key),
+    soci::use(value);
+}
+
+result<bool> own_tables::there() {
+  auto count = number("SELECT count(*) FROM penstock_meta", {});
+  if (!count && count.error().code != errc::schema_mismatch)
+    return count.error();
+  return static_cast<bool>(count);
 }
 
 result<void> own_tables::create() {
   return guarded("cannot create penstock's tables", [&]() -> result<void> {
-    session_ << "CREATE TABLE IF NOT EXISTS penstock_meta (name " << dialect_.key_type
-             << " NOT NULL PRIMARY KEY, value " << dialect_.text_type << " NOT NULL)";
+    session() << "CREATE TABLE IF NOT EXISTS penstock_meta (name " << words().key_type
+              << " NOT NULL PRIMARY KEY, value " << words().text_type << " NOT NULL)" << words().own_table_end;
     set_meta_if_missing("schema_version", std::to_string(own_tables_version));
     auto version = meta("schema_version");
     if (!version)
@@ -72,11 +73,12 @@ result<void> own_tables::create() {
     if (*version != std::to_string(own_tables_version))
       return error{errc::unsupported, "penstock's tables in this database have version " + *version +
                                         "; this penstock knows version " + std::to_string(own_tables_version)};
-    session_ << "CREATE TABLE IF NOT EXISTS penstock_dead_letters (pipeline " << dialect_.key_type << " NOT NULL, hash "
-             << dialect_.key_type << " NOT NULL, topic " << dialect_.text_type << " NOT NULL, payload "
-             << dialect_.bytes_type << " NOT NULL, code BIGINT NOT NULL, reason " << dialect_.text_type
-             << " NOT NULL, first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, seen BIGINT NOT NULL,"
-                " attempts BIGINT NOT NULL, PRIMARY KEY (pipeline, hash))";
+    session() << "CREATE TABLE IF NOT EXISTS penstock_dead_letters (pipeline " << words().key_type << " NOT NULL, hash "
+              << words().key_type << " NOT NULL, topic " << words().text_type << " NOT NULL, payload "
+              << words().bytes_type << " NOT NULL, code BIGINT NOT NULL, reason " << words().text_type
+              << " NOT NULL, first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, seen BIGINT NOT NULL,"
+                 " attempts BIGINT NOT NULL, PRIMARY KEY (pipeline, hash))"
+              << words().own_table_end;
     return {};
   });
 }
@@ -84,7 +86,7 @@ result<void> own_tables::create() {
 result<std::string> own_tables::meta(const std::string& key) {
   return guarded("cannot read penstock_meta", [&]() -> result<std::string> {
     std::string value;
-    session_ << "SELECT value FROM penstock_meta WHERE name = :name", soci::use(key), soci::into(value);
+    session() << "SELECT value FROM penstock_meta WHERE name = :name", soci::use(key), soci::into(value);
     return value;
   });
 }
@@ -106,19 +108,28 @@ result<std::vector<dead_letter>> own_tables::dead_letters(const dead_letter_filt
     std::string topic;
     std::string payload;
     long long bytes = 0, code = 0, first = 0, last = 0, seen = 0, attempts = 0;
-    const std::string payload_sql = filter.payloads ? dialect_.hex_function + "(payload)" : "''";
+    const std::string payload_sql = filter.payloads ? words().hex("payload", false) : "''";
     const auto* const order =
       filter.after ? "hash > :after ORDER BY hash" : ":after = '' ORDER BY last_seen DESC, hash";
-    soci::statement query =
-      (session_.prepare << "SELECT hash, pipeline, " << dialect_.hex_function << "(topic), " << payload_sql
-                        << ", length(payload), code, reason, first_seen, last_seen, seen, attempts"
-                           " FROM penstock_dead_letters WHERE "
-                        << of_pipeline(filter.pipeline) << " AND substr(hash, 1, length(:prefix)) = :id AND " << order
-                        << " LIMIT :most",
-       soci::into(letter.id), soci::into(letter.pipeline), soci::into(topic), soci::into(payload), soci::into(bytes),
-       soci::into(code), soci::into(letter.reason), soci::into(first), soci::into(last), soci::into(seen),
-       soci::into(attempts), soci::use(filter.pipeline), soci::use(prefix), soci::use(prefix), soci::use(after),
-       soci::use(limit));
+    soci::statement query{session()};
+    for (auto* text : {&letter.id, &letter.pipeline, &topic, &payload})
+      query.exchange(soci::into(*text));
+    query.exchange(soci::into(bytes));
+    query.exchange(soci::into(code));
+    query.exchange(soci::into(letter.reason));
+    for (auto* number : {&first, &last, &seen, &attempts})
+      query.exchange(soci::into(*number));
+    for (const auto* text : {&filter.pipeline, &prefix, &prefix, &after})
+      query.exchange(soci::use(*text));
+    query.exchange(soci::use(limit));
+    query.alloc();
+    query.prepare("SELECT hash, pipeline, " + words().hex("topic", true) + ", " + payload_sql +
+                    ", length(payload), code, reason, first_seen, last_seen, seen, attempts"
+                    " FROM penstock_dead_letters WHERE " +
+                    of_pipeline(filter.pipeline) + " AND substr(hash, 1, length(:prefix)) = :id AND " + order +
+                    " LIMIT :most",
+                  soci::details::st_one_time_query);
+    query.define_and_bind();
     query.execute();
     std::vector<dead_letter> letters;
     while (query.fetch()) {
@@ -139,13 +150,13 @@ result<std::vector<dead_letter>> own_tables::dead_letters(const dead_letter_filt
 result<void> own_tables::dead_letter_attempted(const std::string& pipeline, const std::string& id, const error* why) {
   return guarded("cannot count the attempt", [&]() -> result<void> {
     if (why == nullptr) {
-      session_ << "UPDATE penstock_dead_letters SET attempts = attempts + 1 WHERE pipeline = :pipeline AND hash = :id",
+      session() << "UPDATE penstock_dead_letters SET attempts = attempts + 1 WHERE pipeline = :pipeline AND hash = :id",
         soci::use(pipeline), soci::use(id);
       return {};
     }
     const auto code = static_cast<long long>(why->code);
-    session_ << "UPDATE penstock_dead_letters SET attempts = attempts + 1, code = :code, reason = :reason"
-                " WHERE pipeline = :pipeline AND hash = :id",
+    session() << "UPDATE penstock_dead_letters SET attempts = attempts + 1, code = :code, reason = :reason"
+                 " WHERE pipeline = :pipeline AND hash = :id",
       soci::use(code), soci::use(why->message), soci::use(pipeline), soci::use(id);
     return {};
   });
@@ -153,7 +164,7 @@ result<void> own_tables::dead_letter_attempted(const std::string& pipeline, cons
 
 result<void> own_tables::dead_letter_delete(const std::string& pipeline, const std::string& id) {
   return guarded("cannot delete the dead letter", [&]() -> result<void> {
-    session_ << "DELETE FROM penstock_dead_letters WHERE pipeline = :pipeline AND hash = :id", soci::use(pipeline),
+    session() << "DELETE FROM penstock_dead_letters WHERE pipeline = :pipeline AND hash = :id", soci::use(pipeline),
       soci::use(id);
     return {};
   });
@@ -162,9 +173,59 @@ result<void> own_tables::dead_letter_delete(const std::string& pipeline, const s
 result<std::uint64_t> own_tables::dead_letter_count(const std::string& pipeline) {
   return guarded("cannot count the dead letters", [&]() -> result<std::uint64_t> {
     long long count = 0;
-    session_ << "SELECT count(*) FROM penstock_dead_letters WHERE " << of_pipeline(pipeline), soci::use(pipeline),
+    session() << "SELECT count(*) FROM penstock_dead_letters WHERE " << of_pipeline(pipeline), soci::use(pipeline),
       soci::into(count);
     return static_cast<std::uint64_t>(count);
+  });
+}
+
+result<std::uint64_t> own_tables::delete_older_letters(const std::string& pipeline, wall_time before,
+                                                       std::size_t rows_max) {
+  return guarded("cannot delete old dead letters", [&]() -> result<std::uint64_t> {
+    const auto limit = static_cast<long long>(before.time_since_epoch().count());
+    soci::statement query{session()};
+    query.exchange(soci::use(pipeline));
+    query.exchange(soci::use(limit));
+    query.alloc();
+    query.prepare(words().delete_some("penstock_dead_letters", "pipeline, hash",
+                                      "pipeline = :pipeline AND last_seen < :before", rows_max),
+                  soci::details::st_one_time_query);
+    query.define_and_bind();
+    query.execute(true);
+    return static_cast<std::uint64_t>(query.get_affected_rows());
+  });
+}
+
+result<void> own_tables::execute(const std::string& sql) {
+  return guarded(sql, [&]() -> result<void> {
+    session() << sql;
+    return {};
+  });
+}
+
+result<std::uint64_t> own_tables::affected(const std::string& sql) {
+  return guarded(sql, [&]() -> result<std::uint64_t> {
+    soci::statement query{session()};
+    query.alloc();
+    query.prepare(sql, soci::details::st_one_time_query);
+    query.define_and_bind();
+    query.execute(true);
+    return static_cast<std::uint64_t>(query.get_affected_rows());
+  });
+}
+
+result<std::uint64_t> own_tables::number(const std::string& sql, const std::vector<std::string>& values) {
+  return guarded(sql, [&]() -> result<std::uint64_t> {
+    long long value = 0;
+    soci::statement query{session()};
+    query.exchange(soci::into(value));
+    for (const auto& each : values)
+      query.exchange(soci::use(each));
+    query.alloc();
+    query.prepare(sql, soci::details::st_one_time_query);
+    query.define_and_bind();
+    query.execute(true);
+    return static_cast<std::uint64_t>(value);
   });
 }
 

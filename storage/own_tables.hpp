@@ -1,33 +1,29 @@
 // Penstock's own tables, the same in every database and reached through SOCI alone: dead letters, and what penstock
 // keeps about itself. Only the writing of dead letters is the dialect's, for it belongs to the bulk path.
+//
+// Every statement is sent once and not prepared under a name, which a PgBouncer in transaction mode would not find
+// again.
 #pragma once
 
+#include "storage/connection.hpp"
 #include "storage/store.hpp"
 
-#include <soci/soci.h>
-
-#include <functional>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace penstock::storage {
-
-/// What differs between the databases.
-struct own_tables_dialect {
-  std::string text_type; ///< holds any UTF-8
-  std::string key_type;  ///< text that a key can be made of
-  std::string bytes_type;
-  std::string hex_function; ///< hex(bytes) -> text
-  /// Turns what SOCI threw into an error.
-  std::function<error(const std::exception& thrown, const std::string& what)> failure;
-};
 
 /// The version of the layout below, in penstock_meta under "schema_version".
 inline constexpr int own_tables_version = 1;
 
-/// Reads and writes on one session. Each call is one statement, except where it says so.
+/// Reads and writes on one connection. Each call is one statement, except where it says so.
 class own_tables {
 public:
-  own_tables(soci::session& session, own_tables_dialect dialect) : session_(session), dialect_(std::move(dialect)) {}
+  explicit own_tables(connection& database) : database_(database) {}
+
+  /// False where no penstock has worked with this database.
+  result<bool> there();
 
   /// Creates the tables where they are missing, inside the caller's transaction. `unsupported` where a newer penstock
   /// made them.
@@ -43,14 +39,23 @@ public:
   result<void> dead_letter_attempted(const std::string& pipeline, const std::string& id, const error* why);
   result<void> dead_letter_delete(const std::string& pipeline, const std::string& id);
   result<std::uint64_t> dead_letter_count(const std::string& pipeline);
+  result<std::uint64_t> delete_older_letters(const std::string& pipeline, wall_time before, std::size_t rows_max);
+
+  /// Statements that are not about Penstock's own tables.
+  result<void> execute(const std::string& sql);
+  /// The number of rows that were touched.
+  result<std::uint64_t> affected(const std::string& sql);
+  /// The one number that a query gives; `values` are bound as text to :k0, :k1, ...
+  result<std::uint64_t> number(const std::string& sql, const std::vector<std::string>& values);
 
 private:
   template <class Run>
   auto guarded(const std::string& what, const Run& run) -> decltype(run());
   void set_meta_if_missing(const std::string& key, const std::string& value);
+  const sql_words& words() const { return database_.words(); }
+  soci::session& session() { return database_.session(); }
 
-  soci::session& session_;
-  own_tables_dialect dialect_;
+  connection& database_;
 };
 
 /// Random (version 4).

@@ -1,16 +1,14 @@
 #include "storage/sqlite.hpp"
 
-#include "storage/own_tables.hpp"
+#include "storage/key_text.hpp"
+#include "storage/sql_store.hpp"
 #include "storage/sqlite_handle.hpp"
 #include "storage/sqlite_rows.hpp"
 #include "storage/sqlite_schema.hpp"
 
 #include <soci/sqlite3/soci-sqlite3.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <thread>
 
@@ -20,259 +18,177 @@ namespace sqlite {
 
 namespace {
 
-constexpr auto dead_letters_name = "penstock_dead_letters";
-
-own_tables_dialect dialect() {
-  return {.text_type = "TEXT",
-          .key_type = "TEXT",
-          .bytes_type = "BLOB",
-          .hex_function = "hex",
-          .failure = [](const std::exception& thrown, const std::string& what) -> error {
-            const auto* known = dynamic_cast<const soci::sqlite3_soci_error*>(&thrown);
-            const auto* any = dynamic_cast<const soci::soci_error*>(&thrown);
-            // what() would hold the statement's values.
-            const auto text = any ? any->get_error_message() : std::string{thrown.what()};
-            return {known ? code_of(known->result()) : errc::internal, what + ": " + text.substr(0, 400)};
-          }};
+std::string declared_type(column_type type, bool) {
+  switch (type) {
+  case column_type::text:
+  case column_type::json: return "TEXT"; // JSON as a type name would turn "1" into a number
+  case column_type::integer:
+  case column_type::timestamp: return "BIGINT"; // SOCI cuts INTEGER to 32 bits
+  case column_type::real: return "REAL";
+  case column_type::boolean: return "BOOLEAN";
+  case column_type::bytes: return "BLOB";
+  }
+  return "BLOB";
 }
 
-/// A key's value from its column, as store.hpp says.
-void append_key(const statement& row, int column, column_type type, std::string& text) {
-  std::array<char, 40> digits{};
-  auto* const end = digits.data() + digits.size();
+std::string key_value(const std::string& parameter, column_type type) {
   switch (type) {
   case column_type::integer:
   case column_type::timestamp:
-  case column_type::boolean:
-    text.assign(digits.data(), std::to_chars(digits.data(), end, row.integer(column)).ptr);
-    break;
-  case column_type::real: text.assign(digits.data(), std::to_chars(digits.data(), end, row.real(column)).ptr); break;
+  case column_type::boolean: return "CAST(" + parameter + " AS INTEGER)";
+  case column_type::real: return "CAST(" + parameter + " AS REAL)";
   case column_type::text:
   case column_type::json:
-  case column_type::bytes: text.assign(row.string(column)); break;
+  case column_type::bytes: return parameter;
   }
+  return parameter;
 }
 
-/// Binds a key's value; false where the text is none of the type.
-bool bind_key(statement& query, int index, column_type type, const std::string& text) {
-  const auto* const end = text.data() + text.size();
-  switch (type) {
-  case column_type::integer:
-  case column_type::timestamp:
-  case column_type::boolean: {
-    std::int64_t value = 0;
-    if (const auto [at, failed] = std::from_chars(text.data(), end, value); failed != std::errc{} || at != end)
-      return false;
-    query.bind(index, value);
-    return true;
-  }
-  case column_type::real: {
-    double value = 0;
-    if (const auto [at, failed] = std::from_chars(text.data(), end, value); failed != std::errc{} || at != end)
-      return false;
-    query.bind(index, value);
-    return true;
-  }
-  case column_type::text:
-  case column_type::json: query.bind_text(index, text); return true;
-  case column_type::bytes: query.bind_bytes(index, text); return true;
-  }
-  return false;
+const sql_words& dialect() {
+  static const sql_words words{
+    .text_type = "TEXT",
+    .key_type = "TEXT",
+    .bytes_type = "BLOB",
+    .own_table_end = "",
+    // The rows lie in the order of the key, in one tree instead of two.
+    .pipeline_table_end = " WITHOUT ROWID",
+    .if_new = "ON CONFLICT DO NOTHING",
+    .declared_type = declared_type,
+    .quote = [](std::string_view name) { return identifier(name); },
+    .hex = [](const std::string& expression, bool) { return "hex(" + expression + ")"; },
+    .key_value = key_value,
+    .delete_some =
+      [](const std::string& table, const std::string& key, const std::string& condition, std::size_t rows_max) {
+        return "DELETE FROM " + table + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + table + " WHERE " +
+               condition + " LIMIT " + std::to_string(rows_max) + ")";
+      },
+    .timestamp = [](std::int64_t microseconds) { return std::to_string(microseconds); },
+    .exact_index = " COLLATE BINARY",
+    .folds_names = true,
+  };
+  return words;
 }
 
-class sqlite_store final : public store {
+error failure_of(const std::exception& thrown, const std::string& what) {
+  const auto* known = dynamic_cast<const soci::sqlite3_soci_error*>(&thrown);
+  const auto* any = dynamic_cast<const soci::soci_error*>(&thrown);
+  // what() would hold the statement's values.
+  const auto text = any ? any->get_error_message() : std::string{thrown.what()};
+  return {known ? code_of(known->result()) : errc::internal, what + ": " + text.substr(0, 400)};
+}
+
+class sqlite_connection final : public connection {
 public:
-  sqlite_store(std::unique_ptr<soci::session> session, connection* database, access access)
-    : session_(std::move(session)), database_(database), access_(access), own_(*session_, dialect()) {}
+  sqlite_connection(std::unique_ptr<soci::session> session, api::sqlite3* database)
+    : session_(std::move(session)), database_(database) {}
 
-  result<void> prepare(const table& table) override;
-  result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) override;
-  result<std::vector<std::optional<error>>> replay(std::span<const retried_letter> letters) override;
-  result<std::vector<dead_letter>> dead_letters(const dead_letter_filter& filter) override;
-  result<std::uint64_t> dead_letter_count(const std::string& pipeline) override;
-  result<void> for_each_key(const table& table, const std::function<bool(const key_text&)>& visit) override;
-  result<bool> contains(const table& table, const key_text& key) override;
-  result<std::uint64_t> row_count(const table& table) override;
-  result<std::string> installation_id() override;
+  soci::session& session() override { return *session_; }
+  const sql_words& words() const override { return dialect(); }
+  error failure(const std::exception& thrown, const std::string& what) const override {
+    return failure_of(thrown, what);
+  }
+
+  result<void> begin() override;
+  result<void> commit() override;
+  void roll_back() noexcept override;
+  result<actual_table> read_table(const std::string& name) override { return sqlite::read_table(database_, name); }
+  result<void> open_rows(const table& target) override;
+  attempt insert(const batch_view& batch, std::size_t first, std::size_t last) override {
+    return rows_->insert(batch, first, last);
+  }
+  attempt keep_letters(std::span<const kept_letter> letters) override;
+  result<void> for_each_key(const table& table, std::span<const column_type> types,
+                            const std::function<bool(const key_text&)>& visit) override;
 
 private:
-  result<frame_outcome> write_frame(const record::frame_view& frame);
-  result<void> keep_letter(const record::letter_view& letter);
-  result<std::optional<error>> replay_letter(const retried_letter& letter);
-  result<std::vector<column_type>> key_types(const table& table) const;
-
   // In this order: the statements go before the session that they belong to.
   std::unique_ptr<soci::session> session_;
-  connection* database_;
-  access access_;
-  own_tables own_;
+  api::sqlite3* database_;
   std::string pipeline_;
   std::unique_ptr<row_inserter> rows_;
   std::optional<statement> letter_;
-  std::string contains_sql_;
-  std::optional<statement> contains_;
 };
 
-result<void> sqlite_store::prepare(const table& table) {
-  if (access_ == access::read_only)
-    return check_table(database_, table);
-  rows_.reset();
-  auto changes = transaction::begin(database_);
-  if (!changes)
-    return changes.error();
-  if (auto created = own_.create(); !created)
-    return created;
-  if (auto prepared = prepare_table(database_, table); !prepared)
-    return prepared;
-  if (auto committed = changes->commit(); !committed)
-    return committed;
+// A full disk or an I/O error may have rolled back already; then there is nothing to do.
+void sqlite_connection::roll_back() noexcept {
+  if (!api::sqlite3_get_autocommit(database_))
+    static_cast<void>(execute(database_, "ROLLBACK"));
+}
+
+result<void> sqlite_connection::begin() {
+  roll_back();
+  // IMMEDIATE: an upgrade from a read lock would fail with 517 at once instead of waiting.
+  return execute(database_, "BEGIN IMMEDIATE");
+}
+
+result<void> sqlite_connection::commit() {
+  // A file that was moved or deleted under us still takes commits, and nobody would ever find them again.
+  int moved = 0;
+  if (api::sqlite3_file_control(database_, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0)
+    return error{errc::database_unavailable, "the database file was moved or deleted; opening it anew"};
+  return execute(database_, "COMMIT");
+}
+
+result<void> sqlite_connection::open_rows(const table& target) {
   auto letter = statement::prepare(
     database_,
     "INSERT INTO penstock_dead_letters (pipeline, hash, topic, payload, code, reason, first_seen, last_seen,"
-    " seen, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 1, 0) ON CONFLICT (pipeline, hash) DO UPDATE SET"
-    " seen = seen + 1, last_seen = max(last_seen, excluded.last_seen), code = excluded.code,"
+    " seen, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0) ON CONFLICT (pipeline, hash) DO UPDATE SET"
+    " seen = seen + excluded.seen, last_seen = max(last_seen, excluded.last_seen), code = excluded.code,"
     " reason = excluded.reason");
   if (!letter)
     return letter.error();
-  auto rows = row_inserter::make(database_, table);
+  rows_.reset();
+  auto rows = row_inserter::make(database_, target);
   if (!rows)
     return rows.error();
   letter_ = std::move(*letter);
   rows_ = std::move(*rows);
-  pipeline_ = table.pipeline;
+  pipeline_ = target.pipeline;
   return {};
 }
 
-result<void> sqlite_store::keep_letter(const record::letter_view& letter) {
-  const auto id = dead_letter_id(letter.topic, letter.payload);
-  letter_->bind_text(1, pipeline_);
-  letter_->bind_text(2, id);
-  letter_->bind_text(3, letter.topic);
-  letter_->bind_bytes(4, letter.payload);
-  letter_->bind(5, static_cast<std::int64_t>(letter.code));
-  letter_->bind_text(6, letter.reason);
-  letter_->bind(7, std::int64_t{letter.arrived.time_since_epoch().count()});
-  auto kept = letter_->run();
-  if (!kept && disposition_of(kept.error().code) == disposition::dead_letter)
-    return error{errc::internal, "the database refuses a dead letter: " + kept.error().message};
-  return kept;
-}
-
-result<frame_outcome> sqlite_store::write_frame(const record::frame_view& frame) {
-  std::uint32_t refused = 0;
-  const auto insert = [&](std::size_t first, std::size_t last) { return rows_->insert(frame, first, last); };
-  const auto refuse = [&](std::size_t row, const error& why) {
-    ++refused;
-    return keep_letter({frame.topic(row), frame.payload(row), why.code, why.message, frame.arrived(row)});
-  };
-  auto stored = insert_around_bad_rows(0, frame.rows(), insert, refuse);
-  if (!stored)
-    return stored.error();
-  for (std::size_t index = 0; index < frame.letters(); ++index)
-    if (auto kept = keep_letter(frame.letter(index)); !kept)
-      return kept.error();
-  const auto rows = static_cast<std::uint32_t>(frame.rows());
-  const auto letters = static_cast<std::uint32_t>(frame.letters());
-  return frame_outcome{.stored = *stored, .duplicate = rows - *stored - refused, .dead_lettered = letters + refused};
-}
-
-result<std::vector<frame_outcome>> sqlite_store::write(std::span<const record::frame_view* const> frames) {
-  assert_that(rows_ != nullptr, "write() comes after prepare()");
-  auto changes = transaction::begin(database_);
-  if (!changes)
-    return changes.error();
-  std::vector<frame_outcome> outcomes;
-  outcomes.reserve(frames.size());
-  for (const auto* frame : frames) {
-    auto outcome = write_frame(*frame);
-    if (!outcome)
-      return outcome.error();
-    outcomes.push_back(*outcome);
+attempt sqlite_connection::keep_letters(std::span<const kept_letter> letters) {
+  for (std::size_t index = 0; index < letters.size(); ++index) {
+    const auto& letter = letters[index];
+    letter_->bind_text(1, pipeline_);
+    letter_->bind_text(2, letter.id);
+    letter_->bind_text(3, letter.topic);
+    letter_->bind_bytes(4, letter.payload);
+    letter_->bind(5, static_cast<std::int64_t>(letter.code));
+    letter_->bind_text(6, letter.reason);
+    letter_->bind(7, std::int64_t{letter.first_seen.time_since_epoch().count()});
+    letter_->bind(8, std::int64_t{letter.last_seen.time_since_epoch().count()});
+    letter_->bind(9, static_cast<std::int64_t>(letter.seen));
+    if (auto kept = letter_->run(); !kept)
+      return {.refused = refusal{kept.error()}};
   }
-  if (auto committed = changes->commit(); !committed)
-    return committed.error();
-  return outcomes;
+  return {};
 }
 
-result<std::optional<error>> sqlite_store::replay_letter(const retried_letter& letter) {
-  const auto& message = *letter.message;
-  assert_that(message.rows() + message.letters() == 1, "a letter is tried again as one message");
-  std::optional<error> why;
-  if (message.rows() == 0) {
-    why = error{message.letter(0).code, std::string{message.letter(0).reason}};
-  } else if (auto tried = rows_->insert(message, 0, 1); tried.refused) {
-    why = tried.refused->why;
-    if (disposition_of(why->code) != disposition::dead_letter)
-      return *why;
+/// A key's value from its column, as key_text.hpp says.
+void read_key(const statement& row, int column, column_type type, std::string& text) {
+  text.clear();
+  switch (type) {
+  case column_type::integer:
+  case column_type::timestamp:
+  case column_type::boolean: append_key_text(text, row.integer(column)); break;
+  case column_type::real: append_key_text(text, row.real(column)); break;
+  case column_type::text:
+  case column_type::json:
+  case column_type::bytes: text = row.string(column); break;
   }
-  if (!why) {
-    if (auto deleted = own_.dead_letter_delete(pipeline_, letter.id); !deleted)
-      return deleted.error();
-    return std::optional<error>{};
-  }
-  const auto id = message.rows() == 0 ? dead_letter_id(message.letter(0).topic, message.letter(0).payload)
-                                      : dead_letter_id(message.topic(0), message.payload(0));
-  // What is wrong with a repaired payload says nothing of the one that is kept.
-  if (auto counted = own_.dead_letter_attempted(pipeline_, letter.id, id == letter.id ? &*why : nullptr); !counted)
-    return counted.error();
-  return why;
 }
 
-result<std::vector<std::optional<error>>> sqlite_store::replay(std::span<const retried_letter> letters) {
-  assert_that(rows_ != nullptr, "replay() comes after prepare()");
-  auto changes = transaction::begin(database_);
-  if (!changes)
-    return changes.error();
-  std::vector<std::optional<error>> outcomes;
-  outcomes.reserve(letters.size());
-  for (const auto& letter : letters) {
-    auto outcome = replay_letter(letter);
-    if (!outcome)
-      return outcome.error();
-    outcomes.push_back(*std::move(outcome));
-  }
-  if (auto committed = changes->commit(); !committed)
-    return committed.error();
-  return outcomes;
-}
-
-result<std::vector<dead_letter>> sqlite_store::dead_letters(const dead_letter_filter& filter) {
-  auto there = has_table(database_, dead_letters_name);
-  if (!there)
-    return there.error();
-  return *there ? own_.dead_letters(filter) : std::vector<dead_letter>{};
-}
-
-result<std::uint64_t> sqlite_store::dead_letter_count(const std::string& pipeline) {
-  auto there = has_table(database_, dead_letters_name);
-  if (!there)
-    return there.error();
-  return *there ? own_.dead_letter_count(pipeline) : std::uint64_t{0};
-}
-
-result<std::vector<column_type>> sqlite_store::key_types(const table& table) const {
-  std::vector<column_type> types;
-  for (const auto& name : table.key) {
-    const auto found =
-      std::find_if(table.columns.begin(), table.columns.end(), [&](const auto& column) { return column.name == name; });
-    if (found == table.columns.end())
-      return error{errc::configuration, "key column '" + name + "' is no column of table '" + table.name + "'"};
-    types.push_back(found->type);
-  }
-  return types;
-}
-
-result<void> sqlite_store::for_each_key(const table& table, const std::function<bool(const key_text&)>& visit) {
-  auto types = key_types(table);
-  if (!types)
-    return types.error();
+result<void> sqlite_connection::for_each_key(const table& table, std::span<const column_type> types,
+                                             const std::function<bool(const key_text&)>& visit) {
   std::string names;
   for (const auto& name : table.key)
     names += (names.empty() ? "" : ", ") + identifier(name);
   auto query = statement::prepare(database_, "SELECT " + names + " FROM " + identifier(table.name));
   if (!query)
     return query.error();
-  key_text key(types->size());
+  key_text key(types.size());
   for (;;) {
     auto more = query->step();
     if (!more)
@@ -280,65 +196,10 @@ result<void> sqlite_store::for_each_key(const table& table, const std::function<
     if (!*more)
       return {};
     for (std::size_t index = 0; index < key.size(); ++index)
-      append_key(*query, static_cast<int>(index), (*types)[index], key[index]);
+      read_key(*query, static_cast<int>(index), types[index], key[index]);
     if (!visit(key))
       return {};
   }
-}
-
-result<bool> sqlite_store::contains(const table& table, const key_text& key) {
-  auto types = key_types(table);
-  if (!types)
-    return types.error();
-  if (key.size() != types->size())
-    return error{errc::internal, "a key of " + std::to_string(key.size()) + " values for table '" + table.name + "'"};
-  std::string sql = "SELECT 1 FROM " + identifier(table.name) + " WHERE ";
-  for (std::size_t index = 0; index < key.size(); ++index)
-    sql += (index ? " AND " : "") + identifier(table.key[index]) + " = ?" + std::to_string(index + 1);
-  if (!contains_ || sql != contains_sql_) {
-    auto query = statement::prepare(database_, sql);
-    if (!query)
-      return query.error();
-    contains_ = std::move(*query);
-    contains_sql_ = sql;
-  }
-  for (std::size_t index = 0; index < key.size(); ++index)
-    if (!bind_key(*contains_, static_cast<int>(index) + 1, (*types)[index], key[index]))
-      return error{errc::field_type, "'" + key[index] + "' is no " + std::string{name_of((*types)[index])}};
-  auto found = contains_->step();
-  contains_->reset();
-  return found;
-}
-
-result<std::uint64_t> sqlite_store::row_count(const table& table) {
-  auto query = statement::prepare(database_, "SELECT count(*) FROM " + identifier(table.name));
-  if (!query)
-    return query.error();
-  if (auto row = query->step(); !row)
-    return row.error();
-  return static_cast<std::uint64_t>(query->integer(0));
-}
-
-result<std::string> sqlite_store::installation_id() {
-  auto there = has_table(database_, "penstock_meta");
-  if (!there)
-    return there.error();
-  auto id = *there ? own_.meta("installation_id") : std::string{};
-  if (!id || !id->empty())
-    return id;
-  if (access_ == access::read_only)
-    return error{errc::schema_mismatch, "no penstock has worked with this database yet"};
-  auto changes = transaction::begin(database_);
-  if (!changes)
-    return changes.error();
-  if (auto created = own_.create(); !created)
-    return created.error();
-  id = own_.installation_id();
-  if (!id)
-    return id;
-  if (auto committed = changes->commit(); !committed)
-    return committed.error();
-  return id;
 }
 
 const char* word_of(config::synchronous level) {
@@ -351,7 +212,7 @@ const char* word_of(config::synchronous level) {
 }
 
 /// Two stores that make a new file at the same time: the change to WAL does not wait for its lock by itself.
-result<void> switch_to_wal(connection* database, std::chrono::milliseconds patience) {
+result<void> switch_to_wal(api::sqlite3* database, std::chrono::milliseconds patience) {
   const auto until = std::chrono::steady_clock::now() + patience;
   for (;;) {
     auto switched = execute(database, "PRAGMA journal_mode = WAL");
@@ -361,13 +222,13 @@ result<void> switch_to_wal(connection* database, std::chrono::milliseconds patie
   }
 }
 
-result<void> set_up(connection* database, const config::database& settings, access access) {
+result<void> set_up(api::sqlite3* database, const config::database& settings, access access) {
   api::sqlite3_extended_result_codes(database, 1);
   api::sqlite3_busy_timeout(database, static_cast<int>(settings.busy_timeout.count()));
   if (access == access::read_only)
     return execute(database, "SELECT count(*) FROM sqlite_master");
   if (api::sqlite3_db_readonly(database, "main") == 1)
-    return error{errc::database_unavailable, "this user may not write to " + settings.path.string()};
+    return error{errc::database_unavailable, "this user may not write to " + settings.address.path.string()};
   // The page size holds only for a new file, and must come first.
   if (auto sized = execute(database, "PRAGMA page_size = 8192"); !sized)
     return sized;
@@ -378,7 +239,7 @@ result<void> set_up(connection* database, const config::database& settings, acce
 }
 
 error cannot_open(const config::database& settings, const error& why) {
-  return {why.code, "database '" + settings.name + "' (" + settings.path.string() + "): " + why.message};
+  return {why.code, "database '" + settings.name + "' (" + settings.address.path.string() + "): " + why.message};
 }
 
 } // namespace
@@ -386,7 +247,7 @@ error cannot_open(const config::database& settings, const error& why) {
 } // namespace sqlite
 
 result<std::unique_ptr<store>> open_sqlite(const config::database& settings, access access) {
-  const auto path = settings.path.string();
+  const auto path = settings.address.path.string();
   if (path.find('"') != std::string::npos)
     return error{errc::configuration, "database '" + settings.name + "': a path with \" cannot be opened"};
   try {
@@ -395,12 +256,13 @@ result<std::unique_ptr<store>> open_sqlite(const config::database& settings, acc
     auto* database = static_cast<soci::sqlite3_session_backend*>(session->get_backend())->conn_;
     if (auto ready = sqlite::set_up(database, settings, access); !ready)
       return sqlite::cannot_open(settings, ready.error());
-    std::unique_ptr<store> made = std::make_unique<sqlite::sqlite_store>(std::move(session), database, access);
+    std::unique_ptr<store> made =
+      std::make_unique<sql_store>(std::make_unique<sqlite::sqlite_connection>(std::move(session), database), access);
     return made;
   } catch (const soci::soci_error& thrown) {
     // SOCI does not say why: errno still does.
     const auto reason = errno;
-    auto failure = sqlite::dialect().failure(thrown, "cannot open it");
+    auto failure = sqlite::failure_of(thrown, "cannot open it");
     if (reason != 0)
       failure.message += std::string{" ("} + std::strerror(reason) + ")";
     return sqlite::cannot_open(settings, failure);

@@ -1,7 +1,6 @@
 #include "storage/sqlite_handle.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace penstock::storage::sqlite {
 
@@ -19,12 +18,6 @@ std::string one_line(std::string text) {
 
 // SQLite takes a null pointer for NULL, whatever the length.
 const char* address_of(std::string_view text) { return text.data() ? text.data() : ""; }
-
-// A full disk or an I/O error may have rolled back already; then there is nothing to do.
-void roll_back(connection* database) {
-  if (!api::sqlite3_get_autocommit(database))
-    static_cast<void>(execute(database, "ROLLBACK"));
-}
 
 } // namespace
 
@@ -57,7 +50,7 @@ errc code_of(int extended_result) {
   }
 }
 
-error last_failure(connection* database, int extended_result, std::string_view what) {
+error last_failure(api::sqlite3* database, int extended_result, std::string_view what) {
   const auto detail = std::string{api::sqlite3_errmsg(database)} + " (SQLite " + std::to_string(extended_result) + ")";
   return {code_of(extended_result), one_line(std::string{what} + ": " + detail)};
 }
@@ -72,7 +65,7 @@ std::string identifier(std::string_view name) {
   return text + '"';
 }
 
-result<void> execute(connection* database, const std::string& sql) {
+result<void> execute(api::sqlite3* database, const std::string& sql) {
   const int outcome = api::sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr);
   if (outcome != SQLITE_OK)
     return last_failure(database, outcome, sql);
@@ -81,7 +74,7 @@ result<void> execute(connection* database, const std::string& sql) {
 
 void statement::finalize::operator()(api::sqlite3_stmt* handle) const { api::sqlite3_finalize(handle); }
 
-result<statement> statement::prepare(connection* database, const std::string& sql) {
+result<statement> statement::prepare(api::sqlite3* database, const std::string& sql) {
   api::sqlite3_stmt* handle = nullptr;
   const int outcome = api::sqlite3_prepare_v3(database, sql.c_str(), static_cast<int>(sql.size()),
                                               SQLITE_PREPARE_PERSISTENT, &handle, nullptr);
@@ -146,30 +139,6 @@ std::string_view statement::string(int column) const {
   // The blob call leaves the bytes as they are, for text too.
   const auto* bytes = static_cast<const char*>(api::sqlite3_column_blob(handle_.get(), column));
   return {bytes ? bytes : "", static_cast<std::size_t>(api::sqlite3_column_bytes(handle_.get(), column))};
-}
-
-result<transaction> transaction::begin(connection* database) {
-  roll_back(database);
-  // IMMEDIATE: an upgrade from a read lock would fail with 517 at once instead of waiting.
-  if (auto begun = execute(database, "BEGIN IMMEDIATE"); !begun)
-    return begun.error();
-  return transaction{database};
-}
-
-transaction::~transaction() {
-  if (database_)
-    roll_back(database_);
-}
-
-result<void> transaction::commit() {
-  // A file that was moved or deleted under us still takes commits, and nobody would ever find them again.
-  int moved = 0;
-  if (api::sqlite3_file_control(database_, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0)
-    return error{errc::database_unavailable, "the database file was moved or deleted; opening it anew"};
-  if (auto committed = execute(database_, "COMMIT"); !committed)
-    return committed.error();
-  database_ = nullptr;
-  return {};
 }
 
 } // namespace penstock::storage::sqlite

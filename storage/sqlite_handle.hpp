@@ -9,29 +9,27 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace penstock::storage::sqlite {
 
 namespace api = ::sqlite_api; // SOCI declares SQLite's functions in there
-using connection = api::sqlite3;
 
 /// The table of docs/databases.md: what a result code means.
 errc code_of(int extended_result);
 
 /// The connection's last error: "WHAT: SQLite's words (code N)".
-error last_failure(connection* database, int extended_result, std::string_view what);
+error last_failure(api::sqlite3* database, int extended_result, std::string_view what);
 
 /// "name" with its quotes doubled.
 std::string identifier(std::string_view name);
 
 /// Runs statements that return nothing of interest.
-result<void> execute(connection* database, const std::string& sql);
+result<void> execute(api::sqlite3* database, const std::string& sql);
 
 /// A prepared statement. Bound strings are not copied: they must live until the statement is run or reset.
 class statement {
 public:
-  static result<statement> prepare(connection* database, const std::string& sql);
+  static result<statement> prepare(api::sqlite3* database, const std::string& sql);
 
   void bind(int index, std::int64_t value);
   void bind(int index, double value);
@@ -58,21 +56,6 @@ private:
   void note(int result);
   std::unique_ptr<api::sqlite3_stmt, finalize> handle_;
   int bind_failure_ = SQLITE_OK;
-};
-
-/// BEGIN IMMEDIATE, and ROLLBACK unless committed.
-class transaction {
-public:
-  /// Waits for the write lock no longer than the connection's busy timeout.
-  static result<transaction> begin(connection* database);
-  transaction(transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
-  transaction& operator=(transaction&&) = delete;
-  ~transaction();
-  result<void> commit();
-
-private:
-  explicit transaction(connection* database) : database_(database) {}
-  connection* database_;
 };
 
 } // namespace penstock::storage::sqlite

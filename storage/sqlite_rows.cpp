@@ -1,5 +1,6 @@
 #include "storage/sqlite_rows.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 
@@ -22,7 +23,7 @@ static_assert(std::is_standard_layout_v<virtual_table> && std::is_standard_layou
 
 row_source& source_of(api::sqlite3_vtab_cursor* at) { return *reinterpret_cast<cursor*>(at)->source; }
 
-int connect(connection* database, void* source, int, const char* const*, api::sqlite3_vtab** made, char**) noexcept {
+int connect(api::sqlite3* database, void* source, int, const char* const*, api::sqlite3_vtab** made, char**) noexcept {
   auto* rows = static_cast<row_source*>(source);
   std::string declaration = "CREATE TABLE frame_rows(";
   for (std::size_t index = 0; index < rows->columns.size(); ++index)
@@ -54,14 +55,25 @@ int close_cursor(api::sqlite3_vtab_cursor* at) noexcept {
   return SQLITE_OK;
 }
 
+void enter_frame(row_source& source, std::size_t index) {
+  source.frame_index = index;
+  source.frame = &source.batch->frame(index);
+  source.frame_begin = source.batch->begin_of(index);
+}
+
 int first_row(api::sqlite3_vtab_cursor* at, int, const char*, int, api::sqlite3_value**) noexcept {
   auto& source = source_of(at);
   source.current = source.first;
+  enter_frame(source, source.batch->frame_of(source.first));
   return SQLITE_OK;
 }
 
 int next_row(api::sqlite3_vtab_cursor* at) noexcept {
-  ++source_of(at).current;
+  auto& source = source_of(at);
+  ++source.current;
+  // A frame may have letters only.
+  while (source.current < source.last && source.current == source.batch->end_of(source.frame_index))
+    enter_frame(source, source.frame_index + 1);
   return SQLITE_OK;
 }
 
@@ -85,7 +97,7 @@ const char* address_of(std::string_view text) { return text.data() ? text.data()
 
 int value_of(api::sqlite3_vtab_cursor* at, api::sqlite3_context* out, int index) noexcept {
   auto& source = source_of(at);
-  const auto row = source.current;
+  const auto row = source.current - source.frame_begin;
   const auto& declared = source.columns[static_cast<std::size_t>(index)];
   const auto& column = source.frame->column(static_cast<std::size_t>(index));
   if (column.null(row)) {
@@ -135,6 +147,19 @@ constexpr api::sqlite3_module make_module() {
 }
 constexpr api::sqlite3_module module = make_module();
 
+std::string on_conflict(const table& target) {
+  if (target.on_conflict == config::conflict_rule::ignore)
+    return "DO NOTHING";
+  std::string values;
+  for (const auto& column : target.columns)
+    if (std::find(target.key.begin(), target.key.end(), column.name) == target.key.end())
+      values += (values.empty() ? "" : ",") + identifier(column.name) + "=excluded." + identifier(column.name);
+  if (target.order.empty())
+    return "DO UPDATE SET " + values;
+  const auto order = identifier(target.order);
+  return "DO UPDATE SET " + values + " WHERE excluded." + order + ">" + identifier(target.name) + "." + order;
+}
+
 std::string insert_sql(const table& target) {
   std::string names;
   std::string values;
@@ -147,17 +172,17 @@ std::string insert_sql(const table& target) {
     key += (key.empty() ? "" : ",") + identifier(column);
   // Never OR IGNORE: it would also drop rows that break a constraint. WHERE true keeps ON from being read as a join's.
   return "INSERT INTO " + identifier(target.name) + "(" + names + ") SELECT " + values + " FROM " + module_name +
-         " WHERE true ON CONFLICT(" + key + ") DO NOTHING";
+         " WHERE true ON CONFLICT(" + key + ") " + on_conflict(target);
 }
 
 } // namespace
 
-row_inserter::row_inserter(connection* database, const table& target)
+row_inserter::row_inserter(api::sqlite3* database, const table& target)
   : database_(database), source_(std::make_unique<row_source>()), sql_(insert_sql(target)) {
   source_->columns = target.columns;
 }
 
-result<std::unique_ptr<row_inserter>> row_inserter::make(connection* database, const table& target) {
+result<std::unique_ptr<row_inserter>> row_inserter::make(api::sqlite3* database, const table& target) {
   auto made = std::make_unique<row_inserter>(database, target);
   const int outcome = api::sqlite3_create_module(database, module_name, &module, made->source_.get());
   if (outcome != SQLITE_OK)
@@ -182,14 +207,13 @@ error row_inserter::explain(error failure) {
   return failure;
 }
 
-attempt row_inserter::insert(const record::frame_view& frame, std::size_t first, std::size_t last) {
-  assert_that(frame.columns() == source_->columns.size(), "a frame has the columns of the table prepared");
-  source_->frame = &frame;
+attempt row_inserter::insert(const batch_view& batch, std::size_t first, std::size_t last) {
+  source_->batch = &batch;
   source_->first = first;
   source_->last = last;
   source_->broken.reset();
   auto done = insert_->run();
-  source_->frame = nullptr;
+  source_->batch = nullptr;
   if (done)
     return {.stored = static_cast<std::uint32_t>(api::sqlite3_changes(database_))};
   // At the end of the rows the failure was found afterwards, by a foreign key or behind a trigger's buffer.

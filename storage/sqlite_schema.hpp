@@ -1,21 +1,14 @@
-// The pipeline's table in SQLite: created as the configuration says, or compared with it.
+// What SQLite has under a table's name.
 #pragma once
 
+#include "storage/schema.hpp"
 #include "storage/sqlite_handle.hpp"
-#include "storage/store.hpp"
 
 #include <string>
 
 namespace penstock::storage::sqlite {
 
-/// Creates the table and its indexes where they are missing, inside the caller's transaction; checks the table where it
-/// is there. schema_mismatch names every difference in one line, with the SQL that removes it.
-result<void> prepare_table(connection* database, const table& target);
-
-/// The check alone; a table that is missing is no difference. Changes nothing.
-result<void> check_table(connection* database, const table& target);
-
-/// True where a table (or view) of this name is there.
-result<bool> has_table(connection* database, const std::string& name);
+/// `kind` is empty where there is no such table. A clause that makes SQLite drop rows in silence is a fault.
+result<actual_table> read_table(api::sqlite3* database, const std::string& name);
 
 } // namespace penstock::storage::sqlite

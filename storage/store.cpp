@@ -1,6 +1,7 @@
 #include "storage/store.hpp"
 
 #include "core/assert.hpp"
+#include "core/hex.hpp"
 #include "storage/sqlite.hpp"
 
 #include <openssl/evp.h>
@@ -10,8 +11,14 @@
 namespace penstock::storage {
 
 table table_of(const config::ingest& pipeline) {
-  table made{
-    .pipeline = pipeline.name, .name = pipeline.table, .columns = {}, .key = pipeline.key, .indexes = pipeline.indexes};
+  table made{.pipeline = pipeline.name,
+             .name = pipeline.table,
+             .columns = {},
+             .key = pipeline.key,
+             .indexes = pipeline.indexes,
+             .on_conflict = pipeline.on_conflict,
+             .order = pipeline.order,
+             .hypertable = pipeline.hypertable};
   for (const auto& column : pipeline.columns)
     made.columns.push_back({column.name, column.type, column.optional});
   return made;
@@ -27,19 +34,14 @@ std::string dead_letter_id(std::string_view topic, std::string_view payload) {
                       EVP_DigestUpdate(digest.get(), payload.data(), payload.size()) == 1 &&
                       EVP_DigestFinal_ex(digest.get(), hash.data(), nullptr) == 1;
   assert_that(hashed, "OpenSSL computes SHA-256");
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(2 * hash.size());
-  for (const auto byte : hash) {
-    hex += digits[byte >> 4];
-    hex += digits[byte & 0x0f];
-  }
-  return hex;
+  return to_hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
 result<std::unique_ptr<store>> open(const config::database& database, access access) {
   switch (database.kind) {
   case config::database_kind::sqlite: return open_sqlite(database, access);
+  case config::database_kind::postgresql:
+  case config::database_kind::mysql: break;
   }
   return error{errc::unsupported, "database '" + database.name + "': no such kind of database"};
 }

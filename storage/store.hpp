@@ -1,5 +1,5 @@
-// One connection to a database, behind one interface; a dialect is one file (storage/sqlite.cpp).
-// A store belongs to one thread at a time (a batch-writer's own). Calls block; none waits longer than the busy timeout
+// One connection to a database, behind one interface; what databases do differently is in storage/connection.hpp.
+// A store belongs to one thread at a time (a batch-writer's own). Calls block; none waits longer than the time limits
 // of its configuration. Errors are values; after connection_lost or database_unavailable throw the store away and open
 // another.
 #pragma once
@@ -22,7 +22,7 @@ namespace penstock::storage {
 /// The table that a pipeline writes: name, columns, key and indexes of the configuration.
 struct table {
   std::string pipeline;
-  std::string name;
+  std::string name; ///< TABLE or SCHEMA.TABLE
   struct column {
     std::string name;
     column_type type = column_type::text;
@@ -31,10 +31,15 @@ struct table {
   std::vector<column> columns;
   std::vector<std::string> key;
   std::vector<std::vector<config::index_column>> indexes;
+  config::conflict_rule on_conflict = config::conflict_rule::ignore;
+  std::string order = {}; ///< see config::ingest
+  std::optional<config::hypertable> hypertable = std::nullopt;
 };
 table table_of(const config::ingest& pipeline);
 
-/// What became of one frame's messages. stored + duplicate + dead_lettered = rows + letters.
+/// What became of one frame's messages. stored + duplicate + dead_lettered = rows + letters. A bulk statement counts
+/// what it stored over all frames of a call: where some of them were duplicates, which frame they are attributed to is
+/// a convention (the last ones); the sum over the frames is exact.
 struct frame_outcome {
   std::uint32_t stored = 0;
   std::uint32_t duplicate = 0;
@@ -87,9 +92,10 @@ public:
   virtual result<void> prepare(const table& table) = 0;
 
   /// Writes all rows and letters of `frames` in one transaction and commits. A row whose key is there already is a
-  /// duplicate; a row that the database refuses becomes a dead letter in the same transaction (the frame is bisected).
-  /// On an error nothing of the call is stored (or, where the commit's outcome is unknown, writing again is safe).
-  /// After `prepare`, for the table prepared. Outcomes are in the order of the frames.
+  /// duplicate (with on_conflict update: one that is not newer); a row that the database refuses becomes a dead letter
+  /// in the same transaction (the batch is bisected). On an error nothing of the call is stored (or, where the commit's
+  /// outcome is unknown, writing again is safe). After `prepare`, for the table prepared. Outcomes are in the order of
+  /// the frames.
   virtual result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) = 0;
 
   /// Stores the rows of dead letters and deletes those letters, in one transaction; a row that is there already is as
@@ -110,6 +116,15 @@ public:
   /// The id of this installation, a random UUID: made by the first call on a database (read_write), the same ever
   /// after. Read-only it is an error (schema_mismatch) where none was made yet.
   virtual result<std::string> installation_id() = 0;
+
+  /// Deletes at most `rows_max` rows that are older than `before` by a timestamp column; returns how many.
+  virtual result<std::uint64_t> delete_older(const table& table, const std::string& column, wall_time before,
+                                             std::size_t rows_max) = 0;
+  /// The same for dead letters that were last seen before.
+  virtual result<std::uint64_t> delete_older_letters(const std::string& pipeline, wall_time before,
+                                                     std::size_t rows_max) = 0;
+  /// Whether the database answers.
+  virtual result<void> ping() = 0;
 };
 
 enum class access : std::uint8_t { read_write, read_only };

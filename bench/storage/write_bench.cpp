@@ -86,16 +86,16 @@ const std::vector<std::unique_ptr<record::frame_view>>& frames_of(std::int64_t r
 config::database new_database(std::int64_t level) {
   config::database made;
   made.name = "bench";
-  made.path = std::filesystem::temp_directory_path() / ("penstock-bench-" + std::to_string(getpid()) + ".db");
+  made.address.path = std::filesystem::temp_directory_path() / ("penstock-bench-" + std::to_string(getpid()) + ".db");
   made.synchronous = level == 0 ? config::synchronous::normal : config::synchronous::full;
   for (const auto* end : {"", "-wal", "-shm"})
-    std::filesystem::remove(made.path.string() + end);
+    std::filesystem::remove(made.address.path.string() + end);
   return made;
 }
 
 void remove(const config::database& database) {
   for (const auto* end : {"", "-wal", "-shm"})
-    std::filesystem::remove(database.path.string() + end);
+    std::filesystem::remove(database.address.path.string() + end);
 }
 
 double cpu_seconds() {
@@ -121,7 +121,7 @@ void raw_loop(benchmark::State& state) {
   for (std::int64_t number = 0; number < rows_total; ++number)
     rows.push_back(make(number));
   sqlite_api::sqlite3* handle = nullptr;
-  sqlite_api::sqlite3_open(database.path.c_str(), &handle);
+  sqlite_api::sqlite3_open(database.address.path.c_str(), &handle);
   static_cast<void>(
     sqlite::execute(handle, state.range(1) == 0 ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL"));
   static_cast<void>(sqlite::execute(handle, "PRAGMA wal_autocheckpoint=2000"));

@@ -66,7 +66,7 @@ public:
       return "no row";
     return query->null(0) ? "NULL" : std::string{query->string(0)};
   }
-  sqlite::connection* database() { return database_.get(); }
+  sqlite_api::sqlite3* database() { return database_.get(); }
 
 private:
   struct close {
@@ -121,7 +121,7 @@ public:
   config::database settings() const {
     config::database made;
     made.name = "telemetry";
-    made.path = directory_.file("telemetry.db");
+    made.address.path = directory_.file("telemetry.db");
     made.url = "sqlite:telemetry.db";
     made.busy_timeout = std::chrono::milliseconds{50};
     return made;
@@ -152,7 +152,7 @@ public:
     return made;
   }
 
-  other_program other() const { return other_program{settings().path}; }
+  other_program other() const { return other_program{settings().address.path}; }
 
   static std::unique_ptr<record::frame_view> view(record::frame frame, const table& table = readings()) {
     const auto types = types_of(table);

@@ -187,8 +187,8 @@ TEST_F(store_test, a_reader_needs_no_wal_beside_the_file) {
     auto writer = prepared();
     write_one(*writer, *frame_of(series(0, 5)));
   }
-  ASSERT_FALSE(std::filesystem::exists(settings().path.string() + "-wal"));
-  ASSERT_FALSE(std::filesystem::exists(settings().path.string() + "-shm"));
+  ASSERT_FALSE(std::filesystem::exists(settings().address.path.string() + "-wal"));
+  ASSERT_FALSE(std::filesystem::exists(settings().address.path.string() + "-shm"));
   EXPECT_EQ(*opened(access::read_only)->row_count(readings()), 5u);
 }
 
@@ -225,12 +225,12 @@ TEST_F(store_test, a_reader_makes_no_installation_id) {
 }
 
 TEST_F(store_test, a_file_that_is_no_database_is_damaged) {
-  std::ofstream{settings().path} << std::string(10'000, 'x');
+  std::ofstream{settings().address.path} << std::string(10'000, 'x');
   for (const auto access : {access::read_write, access::read_only}) {
     auto made = open(settings(), access);
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().code, errc::database_damaged) << made.error().to_string();
-    EXPECT_THAT(made.error().message, HasSubstr(settings().path.string()));
+    EXPECT_THAT(made.error().message, HasSubstr(settings().address.path.string()));
   }
 }
 
@@ -240,7 +240,7 @@ TEST_F(store_test, what_cannot_be_opened_is_named) {
   EXPECT_EQ(missing.error().code, errc::database_damaged);
   EXPECT_THAT(missing.error().message, HasSubstr("No such file"));
   auto nowhere = settings();
-  nowhere.path = nowhere.path.parent_path() / "not there" / "x.db";
+  nowhere.address.path = nowhere.address.path.parent_path() / "not there" / "x.db";
   auto made = open(nowhere);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, errc::database_damaged);
@@ -248,11 +248,11 @@ TEST_F(store_test, what_cannot_be_opened_is_named) {
 
 TEST_F(store_test, paths_with_spaces_and_signs_are_opened_as_they_are) {
   auto odd = settings();
-  odd.path = odd.path.parent_path() / "a  b = c ü.db";
+  odd.address.path = odd.address.path.parent_path() / "a  b = c ü.db";
   auto made = open(odd);
   ASSERT_TRUE(made) << made.error().to_string();
-  EXPECT_TRUE(std::filesystem::exists(odd.path));
-  odd.path = odd.path.parent_path() / "a\"b.db";
+  EXPECT_TRUE(std::filesystem::exists(odd.address.path));
+  odd.address.path = odd.address.path.parent_path() / "a\"b.db";
   EXPECT_EQ(open(odd).error().code, errc::configuration);
 }
 

@@ -31,14 +31,14 @@ TEST_F(write_test, a_duplicate_keeps_the_first_row) {
   EXPECT_EQ(other().ask("SELECT battery FROM readings"), "10");
 }
 
-TEST_F(write_test, duplicates_are_counted_per_frame_and_inside_one) {
+TEST_F(write_test, duplicates_are_counted_over_all_frames_of_a_call_and_attributed_to_the_last) {
   auto target = prepared();
   const auto twice = frame_of({{.time = 1}, {.time = 2}, {.time = 1}, {.time = 2}, {.time = 3}});
   const auto overlapping = frame_of(series(2, 4));
   const auto fresh = frame_of(series(100, 7));
   auto written = write(*target, {twice.get(), overlapping.get(), fresh.get()});
   ASSERT_TRUE(written);
-  EXPECT_THAT(*written, ElementsAre(frame_outcome{3, 2, 0}, frame_outcome{2, 2, 0}, frame_outcome{7, 0, 0}));
+  EXPECT_THAT(*written, ElementsAre(frame_outcome{5, 0, 0}, frame_outcome{4, 0, 0}, frame_outcome{3, 4, 0}));
 }
 
 TEST_F(write_test, no_frames_and_empty_frames_are_fine) {
@@ -268,7 +268,8 @@ TEST_F(write_test, a_file_that_was_moved_takes_no_commit_that_nobody_would_find)
   const auto frame = frame_of(series(0, 10));
   write_one(*target, *frame);
   for (const char* suffix : {"", "-wal", "-shm"})
-    std::filesystem::rename(settings().path.string() + suffix, settings().path.string() + ".old" + suffix);
+    std::filesystem::rename(settings().address.path.string() + suffix,
+                            settings().address.path.string() + ".old" + suffix);
   const auto next = frame_of(series(10, 10));
   auto written = write(*target, {next.get()});
   ASSERT_FALSE(written);

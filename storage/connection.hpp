@@ -1,0 +1,93 @@
+// What a database adds to the store (storage/sql_store.hpp): one implementation each, in storage/sqlite.cpp,
+// storage/postgresql.cpp and storage/mariadb.cpp. To add a database: implement `connection`, and name it in open() of
+// storage/store.cpp.
+//
+// A connection belongs to one thread at a time. Every call ends: with an error after the time limits of the
+// configuration where the database does not answer.
+#pragma once
+
+#include "storage/batch.hpp"
+#include "storage/bisect.hpp"
+#include "storage/schema.hpp"
+#include "storage/store.hpp"
+
+#include <soci/soci.h>
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace penstock::storage {
+
+/// A dead letter to be stored: what a transaction has of one message.
+struct kept_letter {
+  std::string id; ///< dead_letter_id
+  std::string_view topic;
+  std::string_view payload;
+  errc code = errc::none;
+  std::string reason;
+  wall_time first_seen;
+  wall_time last_seen;
+  std::uint64_t seen = 1;
+};
+
+/// What one bulk statement may take.
+struct statement_limits {
+  std::size_t rows = std::numeric_limits<std::size_t>::max();
+  std::size_t bytes = std::numeric_limits<std::size_t>::max(); ///< of whole frames; a single frame may be larger
+};
+
+class connection {
+public:
+  virtual ~connection() = default;
+
+  virtual soci::session& session() = 0;
+  virtual const sql_words& words() const = 0;
+  /// Turns what SOCI threw in `session` into an error. Nothing of the values that were bound is in it.
+  virtual error failure(const std::exception& thrown, const std::string& what) const = 0;
+
+  /// Begins a transaction that writes, after ending one that was left open.
+  virtual result<void> begin() = 0;
+  virtual result<void> commit() = 0;
+  virtual void roll_back() noexcept = 0;
+  /// Inside a transaction: keeps others of Penstock from changing the schema at the same time.
+  virtual result<void> lock_schema() { return {}; }
+
+  /// What the database has under a name (TABLE or SCHEMA.TABLE); `kind` is empty where there is nothing.
+  virtual result<actual_table> read_table(const std::string& name) = 0;
+  /// The table was made, inside the caller's transaction: whatever CREATE TABLE cannot say.
+  virtual result<void> finish_table(const table&) { return {}; }
+
+  /// Makes ready to insert into a table that is there, and to keep letters of its pipeline.
+  virtual result<void> open_rows(const table& target) = 0;
+  virtual statement_limits limits() const { return {}; }
+  /// Inserts the rows [first, last) into the table of open_rows, inside the caller's transaction, as its `on_conflict`
+  /// says. All or nothing: after a refusal the transaction is as before.
+  virtual attempt insert(const batch_view& batch, std::size_t first, std::size_t last) = 0;
+  /// Adds them to penstock_dead_letters: new, or `seen` rises and the rest is replaced. Their ids differ, and rise. All
+  /// or nothing, as `insert`; `stored` says nothing.
+  virtual attempt keep_letters(std::span<const kept_letter> letters) = 0;
+
+  /// See store.hpp.
+  virtual result<void> for_each_key(const table& table, std::span<const column_type> types,
+                                    const std::function<bool(const key_text&)>& visit) = 0;
+
+  /// While the object lives, a database that does not answer is cut off after statement_timeout. For calls on
+  /// `session`; the others do it themselves.
+  struct watch {
+    virtual ~watch() = default;
+  };
+  virtual std::unique_ptr<watch> watched() { return nullptr; }
+
+protected:
+  connection() = default;
+  connection(const connection&) = default;
+  connection& operator=(const connection&) = default;
+};
+
+} // namespace penstock::storage

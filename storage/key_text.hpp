@@ -1,0 +1,24 @@
+// Values of key columns as text: the form in which keys from messages and keys from the database are compared.
+// Timestamps as microseconds since 1970, integers and booleans in decimal, reals in the shortest form that reads back
+// the same, text, json and bytes as they are.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <string>
+
+namespace penstock::storage {
+
+template <class Number>
+void append_key_text(std::string& to, Number value) {
+  std::array<char, 40> digits{};
+  to.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
+}
+
+/// Whether the text can be a value of the type.
+bool is_key_text(const std::string& text, column_type type);
+
+} // namespace penstock::storage

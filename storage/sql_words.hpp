@@ -1,0 +1,39 @@
+// How a database writes what the others write differently.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace penstock::storage {
+
+struct sql_words {
+  std::string text_type;          ///< holds any UTF-8
+  std::string key_type;           ///< text that a key can be made of
+  std::string bytes_type;         ///< any bytes
+  std::string own_table_end;      ///< behind the parenthesis of CREATE TABLE, of Penstock's own tables
+  std::string pipeline_table_end; ///< the same, of a pipeline's table
+  std::string if_new;             ///< behind an INSERT into penstock_meta: a row that is there already stays as it is
+  /// Of a table that a pipeline writes; `in_key`: part of the primary key or of an index.
+  std::string (*declared_type)(column_type type, bool in_key) = nullptr;
+  std::string (*quote)(std::string_view identifier) = nullptr;
+  /// An expression, as hexadecimal text; `text`: it is text, not bytes.
+  std::string (*hex)(const std::string& expression, bool text) = nullptr;
+  /// A parameter (":name", bound as text) as a value of a key column (key_text in store.hpp); not of bytes.
+  std::string (*key_value)(const std::string& parameter, column_type type) = nullptr;
+  /// Deletes at most `rows_max` rows that fulfil the condition. `key` lists the quoted columns of the primary key.
+  std::string (*delete_some)(const std::string& table, const std::string& key, const std::string& condition,
+                             std::size_t rows_max) = nullptr;
+  /// Microseconds since 1970 as a value of a timestamp column.
+  std::string (*timestamp)(std::int64_t microseconds) = nullptr;
+  std::string exact_index;  ///< behind a column of an index, so that it compares bytes; may be empty
+  bool folds_names = false; ///< identifiers that differ in letter case only are the same
+};
+
+/// "schema"."table" of SCHEMA.TABLE.
+std::string quoted_table(const sql_words& words, std::string_view name);
+
+} // namespace penstock::storage
