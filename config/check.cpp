@@ -1,16 +1,14 @@
 #include "config/check.hpp"
 
+#include "config/login.hpp"
 #include "config/topic_pattern.hpp"
 #include "config/value.hpp"
 
 #include <algorithm>
-#include <fstream>
 
 namespace penstock::config {
 
 namespace {
-
-constexpr std::size_t password_bytes_max = 65'535; // MQTT's own limit
 
 template <class T>
 std::vector<std::string> names_of(const std::map<std::string, T>& entries) {
@@ -35,25 +33,7 @@ void select_node(document& d, const std::string& selected, findings& problems) {
                                 : "the name after --node must have letters, digits, - and _, and at most 64");
 }
 
-void read_password(broker& b, const std::string& path, findings& problems) {
-  const std::string file_path = below(path, "password_file");
-  if (!problems.given(file_path) || !problems.sound(file_path) || b.password_file.empty())
-    return;
-  if (problems.given(below(path, "password")))
-    return problems.add(file_path, "stands beside `password`; keep one of them");
-  std::ifstream stream{b.password_file, std::ios::binary};
-  std::string text(password_bytes_max + 2, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (!stream.eof() || stream.bad())
-    return problems.add(file_path, text.empty() ? "cannot be read; check the path and its permissions"
-                                                : "is longer than a password can be");
-  if (text.ends_with('\n'))
-    text.pop_back();
-  if (text.ends_with('\r'))
-    text.pop_back();
-  b.password.value = std::move(text);
-}
+login_settings login_of(broker& b, const std::string& path) { return {path, b.user, b.password, b.password_file}; }
 
 void resolve_url(broker& b, const std::string& path, findings& problems) {
   const std::string url_path = below(path, "url");
@@ -70,15 +50,7 @@ void resolve_url(broker& b, const std::string& path, findings& problems) {
   b.use_tls = url->use_tls;
   // Without the credentials the URL can be shown and logged anywhere.
   b.url = (b.use_tls ? "mqtts://" : "mqtt://") + address{b.host, b.port}.to_string();
-  if (url->user && problems.given(below(path, "user")))
-    problems.add(below(path, "user"), "stands in the url as well; keep one of them");
-  else if (url->user)
-    b.user = *url->user;
-  const bool elsewhere = problems.given(below(path, "password")) || problems.given(below(path, "password_file"));
-  if (url->password && elsewhere)
-    problems.add(url_path, "has a password, and there is one outside it; keep one of them");
-  else if (url->password)
-    b.password.value = *url->password;
+  take_login(login_of(b, path), url->user, url->password, problems);
 }
 
 void resolve_embedded(broker& b, const std::string& path, findings& problems) {
@@ -95,8 +67,7 @@ void check_tls(const broker& b, const std::string& path, findings& problems) {
     return;
   if (!b.use_tls && problems.sound(below(path, "url")))
     problems.add(tls_path, "needs an mqtts:// url; mqtt:// is not encrypted");
-  if (b.tls.certificate.empty() != b.tls.key.empty())
-    problems.add(tls_path, "needs `certificate` and `key` together; one of them is missing");
+  check_client_certificate(b.tls, tls_path, problems);
 }
 
 void resolve_broker(broker& b, findings& problems) {
@@ -109,7 +80,7 @@ void resolve_broker(broker& b, findings& problems) {
       problems.add(below(path, "port"), "is for embedded brokers; the port of others stands in the url");
     if (problems.sound(below(path, "embedded")))
       resolve_url(b, path, problems);
-    read_password(b, path, problems);
+    read_password(login_of(b, path), problems);
     check_tls(b, path, problems);
     const bool login_sound = problems.sound(below(path, "user")) && problems.sound(below(path, "url"));
     if (b.user.empty() && !b.password.value.empty() && login_sound)
@@ -118,16 +89,6 @@ void resolve_broker(broker& b, findings& problems) {
   if (b.reconnect_min > b.reconnect_max && problems.sound(below(path, "reconnect_min")) &&
       problems.sound(below(path, "reconnect_max")))
     problems.add(below(path, "reconnect_min"), "is longer than reconnect_max (" + to_text(b.reconnect_max) + ")");
-}
-
-void resolve_database(database& d, const std::filesystem::path& data, findings& problems) {
-  const std::string path = "databases." + d.name + ".url";
-  if (!problems.sound(path) || d.url.empty())
-    return;
-  const auto file = parse_sqlite_url(d.url);
-  if (!file)
-    return problems.add(path, file.error().message + "; it is " + problems.written(path));
-  d.path = (data / *file).lexically_normal();
 }
 
 template <class T>
@@ -162,34 +123,6 @@ void check_control(const configuration& c, findings& problems) {
     problems.add("control.control_topic", "is the status_topic as well; choose another");
 }
 
-using table_shape = std::pair<std::vector<std::string>, std::map<std::string, std::pair<column_type, bool>>>;
-
-/// The key and the columns, whatever order the file gives them in.
-table_shape shape_of(const ingest& pipeline) {
-  table_shape shape;
-  shape.first = pipeline.key;
-  for (const column& c : pipeline.columns)
-    shape.second[lower(c.name)] = {c.type, c.optional};
-  return shape;
-}
-
-/// Two pipelines may share a table only if they agree on what it is.
-void check_shared_tables(const configuration& c, findings& problems) {
-  std::map<std::pair<std::filesystem::path, std::string>, std::pair<std::string, table_shape>> tables;
-  for (const auto& [name, pipeline] : c.ingest) {
-    if (!problems.sound("ingest." + name) || !c.databases.contains(pipeline.database))
-      continue;
-    const auto shape = shape_of(pipeline);
-    const auto [table, is_new] =
-      tables.try_emplace({c.databases.at(pipeline.database).path, lower(pipeline.table)}, name, shape);
-    if (!is_new && table->second.second != shape)
-      problems.add("ingest." + name + ".table",
-                   "pipeline '" + table->second.first +
-                     "' writes this table with another key or other columns; make them alike, or "
-                     "choose another table");
-  }
-}
-
 } // namespace
 
 void resolve(document& d, const std::string& selected_node, findings& problems) {
@@ -198,6 +131,9 @@ void resolve(document& d, const std::string& selected_node, findings& problems) 
     resolve_broker(entry.second, problems);
   for (auto& entry : d.effective.databases)
     resolve_database(entry.second, d.effective.data, problems);
+  for (auto& entry : d.effective.ingest)
+    if (auto& file = entry.second.dead_letters.file; !file.empty())
+      file = (d.effective.data / file).lexically_normal();
 }
 
 void check(const configuration& c, findings& problems) {
@@ -206,8 +142,11 @@ void check(const configuration& c, findings& problems) {
     check_reference(pipeline.broker, c.brokers, "brokers", below(path, "broker"), problems);
     check_reference(pipeline.database, c.databases, "databases", below(path, "database"), problems);
     check_pipeline(pipeline, problems);
+    const auto database = c.databases.find(pipeline.database);
+    const bool known = database != c.databases.end() && problems.sound("databases." + pipeline.database + ".url");
+    check_storage(pipeline, known ? &database->second : nullptr, problems);
   }
-  check_shared_tables(c, problems);
+  check_sharing(c, problems);
   if (c.control)
     check_control(c, problems);
 }

@@ -8,11 +8,23 @@
 
 namespace penstock::config {
 
-/// Fills in what follows from other settings (host and port from a URL, database paths, passwords from files, the node
-/// that was selected) and reports what does not fit. Leaves alone what is reported already.
+/// Fills in what follows from other settings (host and port from a URL, paths below `data`, passwords from files, the
+/// node that was selected) and reports what does not fit. Leaves alone what is reported already.
 void resolve(document& document, const std::string& selected_node, findings& problems);
 void check(const configuration& configuration, findings& problems);
-/// What one pipeline can be checked for by itself; part of `check`.
+
+// Their parts.
+
+void resolve_database(database& database, const std::filesystem::path& data, findings& problems);
+/// What one pipeline can be checked for by itself.
 void check_pipeline(const ingest& pipeline, findings& problems);
+/// What it asks of its database; null where that is not known.
+void check_storage(const ingest& pipeline, const database* database, findings& problems);
+/// What pipelines have in common: tables, files, connections.
+void check_sharing(const configuration& configuration, findings& problems);
+
+/// The column of this name, or null.
+const column* find_column(const ingest& pipeline, const std::string& name);
+std::vector<std::string> column_names(const ingest& pipeline);
 
 } // namespace penstock::config

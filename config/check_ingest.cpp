@@ -33,19 +33,6 @@ private:
   std::string at(std::string_view name) const { return below(path_, name); }
   std::string at_column(const column& c) const { return below(at("columns"), c.name); }
 
-  const column* find(const std::string& name) const {
-    const auto& all = pipeline_.columns;
-    const auto found = std::find_if(all.begin(), all.end(), [&](const column& c) { return c.name == name; });
-    return found == all.end() ? nullptr : &*found;
-  }
-
-  std::vector<std::string> column_names() const {
-    std::vector<std::string> names;
-    for (const column& c : pipeline_.columns)
-      names.push_back(c.name);
-    return names;
-  }
-
   void check_topics() {
     topics_known_ = problems_.sound(at("topics"));
     std::set<std::string> filters;
@@ -67,11 +54,15 @@ private:
     const std::string path = at("table");
     if (!problems_.sound(path))
       return;
-    if (!is_identifier(pipeline_.table))
-      problems_.add(path, "a table's name has letters, digits and _, begins with no digit, and has at most 63; it is " +
+    const std::string_view whole = pipeline_.table;
+    const auto dot = whole.find('.');
+    const bool has_schema = dot != std::string_view::npos;
+    const std::string_view table = has_schema ? whole.substr(dot + 1) : whole;
+    if (!is_identifier(table) || (has_schema && !is_identifier(whole.substr(0, dot))))
+      problems_.add(path, "must be TABLE or SCHEMA.TABLE, names that have letters, digits and _, begin with no digit, "
+                          "and have at most 63; it is " +
                             problems_.written(path));
-    else if (const std::string name = lower(pipeline_.table);
-             name.starts_with("penstock_") || name.starts_with("sqlite_"))
+    else if (const std::string name = lower(table); name.starts_with("penstock_") || name.starts_with("sqlite_"))
       problems_.add(path, "names that begin with penstock_ or sqlite_ are reserved; choose another");
   }
 
@@ -209,9 +200,9 @@ private:
   }
 
   std::string key_conflict(const std::string& name, std::set<std::string>& seen) const {
-    const column* c = find(name);
+    const column* c = find_column(pipeline_, name);
     if (c == nullptr)
-      return "is not among the columns" + did_you_mean(name, column_names());
+      return "is not among the columns" + did_you_mean(name, column_names(pipeline_));
     if (!seen.insert(name).second)
       return "stands twice in the key; remove one";
     if (c->optional)
@@ -234,9 +225,9 @@ private:
         const index_column& column = pipeline_.indexes[i][k];
         const std::string place = below(path, k);
         whole += column.name + (column.descending ? " desc, " : ", ");
-        if (find(column.name) == nullptr)
+        if (find_column(pipeline_, column.name) == nullptr)
           problems_.add(place, problems_.written(place) + " is not among the columns" +
-                                 did_you_mean(column.name, column_names()));
+                                 did_you_mean(column.name, column_names(pipeline_)));
         else if (!seen.insert(column.name).second)
           problems_.add(place, problems_.written(place) + " stands twice in the index; remove one");
       }
@@ -256,6 +247,19 @@ private:
 };
 
 } // namespace
+
+const column* find_column(const ingest& pipeline, const std::string& name) {
+  const auto& all = pipeline.columns;
+  const auto found = std::find_if(all.begin(), all.end(), [&](const column& c) { return c.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> column_names(const ingest& pipeline) {
+  std::vector<std::string> names;
+  for (const column& c : pipeline.columns)
+    names.push_back(c.name);
+  return names;
+}
 
 void check_pipeline(const ingest& pipeline, findings& problems) { ingest_check{pipeline, problems}.run(); }
 

@@ -66,17 +66,43 @@ struct broker {
   friend bool operator==(const broker&, const broker&) = default;
 };
 
-enum class database_kind : std::uint8_t { sqlite }; // postgresql and mysql come with their dialects
+enum class database_kind : std::uint8_t { sqlite, postgresql, mysql };
 
+/// What a commit waits for. SQLite: PRAGMA synchronous. PostgreSQL: synchronous_commit (`full`: as the server says).
 enum class synchronous : std::uint8_t { full, normal, off };
+
+/// The words of PostgreSQL's sslmode, for MySQL and MariaDB too.
+enum class tls_mode : std::uint8_t { disable, prefer, require, verify_ca, verify_full };
+
+/// Where a database is, and how to log in.
+struct database_address {
+  std::filesystem::path path; ///< SQLite: absolute, from url and `data`
+  std::string host;           ///< of a server; a directory or file (beginning with /) is a Unix socket
+  std::uint16_t port = 0;     ///< 5432 or 3306 where the url names none
+  std::string database;       ///< on the server
+  std::string user;
+  secret password; ///< from `password`, `password_file` or the url
+  config::tls_mode tls_mode = config::tls_mode::prefer;
+  friend bool operator==(const database_address&, const database_address&) = default;
+};
 
 struct database {
   std::string name;
-  std::string url; ///< sqlite:PATH; as written
+  std::string url;      ///< sqlite:PATH, postgresql://..., mysql://...; without the password
+  std::string read_url; ///< a replica, for what only reads; empty: none
   database_kind kind = database_kind::sqlite;
-  std::filesystem::path path; ///< SQLite: absolute, from url and `data`
+  database_address address;                     ///< from url
+  std::optional<database_address> read_address; ///< from read_url
+  std::string user;                             ///< in place of the url's
+  secret password;
+  std::filesystem::path password_file;
+  config::tls tls;
   config::synchronous synchronous = synchronous::full;
-  milliseconds busy_timeout{5'000}; ///< how long one attempt waits for a lock
+  milliseconds busy_timeout{5'000};       ///< how long one attempt waits for a lock
+  milliseconds connect_timeout{10'000};   ///< for the connection and the log-in together
+  milliseconds statement_timeout{30'000}; ///< a server that answers later is taken for dead
+  milliseconds alarm_after{60'000};       ///< an outage that lasts longer is an alarm
+  std::uint16_t connections_max = 20;     ///< of one node
   friend bool operator==(const database&, const database&) = default;
 };
 
@@ -130,18 +156,46 @@ struct in_flight_limits {
   friend bool operator==(const in_flight_limits&, const in_flight_limits&) = default;
 };
 
+/// What becomes of a record whose key is there already.
+enum class conflict_rule : std::uint8_t {
+  ignore, ///< it is a duplicate
+  update, ///< it replaces the row, unless `order` says that the row is as new
+};
+
+/// TimescaleDB: the table is cut into chunks of time.
+struct hypertable {
+  std::string time_column;
+  milliseconds chunk{24 * 3'600'000};
+  friend bool operator==(const hypertable&, const hypertable&) = default;
+};
+
+struct dead_letters {
+  milliseconds retention{0}; ///< older ones are deleted; 0: never
+  /// Takes those that the database refuses; absolute, rotated at `file_bytes_max`.
+  std::filesystem::path file;
+  std::uint64_t file_bytes_max = 64u * 1024 * 1024;
+  friend bool operator==(const dead_letters&, const dead_letters&) = default;
+};
+
 struct ingest {
   std::string name;
   std::string broker;
   std::vector<std::string> topics; ///< with {name}, + and #
   std::uint8_t qos = 1;
   std::uint16_t shards = 1;
+  std::uint16_t writers = 1; ///< lanes, each a batch-writer with a connection of its own
   std::string format = "json";
   std::string database;
-  std::string table;
+  std::string table; ///< TABLE or SCHEMA.TABLE
   std::vector<std::string> key;
   std::vector<column> columns; ///< in the order of the file
   std::vector<std::vector<index_column>> indexes;
+  conflict_rule on_conflict = conflict_rule::ignore;
+  std::string order; ///< on_conflict update: the column by which the newest wins; empty: the last to arrive
+  std::optional<config::hypertable> hypertable;
+  milliseconds retention{0};    ///< older rows are deleted; 0: never
+  std::string retention_column; ///< the age of a row; empty: the first timestamp of the key
+  config::dead_letters dead_letters;
   batch_limits batch;
   in_flight_limits in_flight;
   milliseconds lag_warning{5'000};

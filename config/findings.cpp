@@ -34,6 +34,12 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return cost[a.size()][b.size()];
 }
 
+void sort(std::vector<problem>& problems) {
+  std::stable_sort(problems.begin(), problems.end(), [](const problem& a, const problem& b) {
+    return std::pair{a.line, a.column} < std::pair{b.line, b.column};
+  });
+}
+
 } // namespace
 
 std::string below(const std::string& path, std::string_view name) {
@@ -112,14 +118,21 @@ std::string findings::written(const std::string& path) const {
   return in_quotes(found == places_.end() ? std::string{} : found->second.written);
 }
 
-void findings::add(const std::string& path, std::string text) {
+mark findings::place_of(const std::string& path) const {
   if (const auto found = places_.find(path); found != places_.end())
-    return add(found->second.value, path, std::move(text));
+    return found->second.value;
   std::string parent = around(path);
   while (!parent.empty() && !places_.contains(parent))
     parent = around(parent);
   const auto found = places_.find(parent);
-  add(found == places_.end() ? mark{1, 1} : found->second.key, path, std::move(text));
+  return found == places_.end() ? mark{1, 1} : found->second.key;
+}
+
+void findings::add(const std::string& path, std::string text) { add(place_of(path), path, std::move(text)); }
+
+void findings::warn(const std::string& path, std::string text) {
+  const mark at = place_of(path);
+  warnings_.push_back({file_, at.line, at.column, path, std::move(text)});
 }
 
 void findings::add(mark at, const std::string& path, std::string text) {
@@ -139,9 +152,7 @@ bool findings::sound(const std::string& path) const {
 }
 
 std::vector<problem> findings::take() {
-  std::stable_sort(problems_.begin(), problems_.end(), [](const problem& a, const problem& b) {
-    return std::pair{a.line, a.column} < std::pair{b.line, b.column};
-  });
+  sort(problems_);
   if (problems_.size() > problems_max) {
     const auto more = problems_.size() - problems_max;
     problems_.resize(problems_max);
@@ -149,6 +160,11 @@ std::vector<problem> findings::take() {
     problems_.push_back({file_, last.line, last.column, "", "and " + std::to_string(more) + " more problems"});
   }
   return std::move(problems_);
+}
+
+std::vector<problem> findings::take_warnings() {
+  sort(warnings_);
+  return std::move(warnings_);
 }
 
 } // namespace penstock::config

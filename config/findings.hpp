@@ -47,6 +47,8 @@ public:
   /// At the value of `path`, or at the key of the nearest section around it that stands in the file.
   void add(const std::string& path, std::string text);
   void add(mark at, const std::string& path, std::string text);
+  /// Worth a look, and no problem: what it is about stays sound.
+  void warn(const std::string& path, std::string text);
   /// Makes `path` unsound without a problem of its own: the reason is reported elsewhere.
   void spoil(const std::string& path) { unsound_.insert(path); }
   /// True if nothing is wrong at `path`, below it or around it: what depends on it can be checked.
@@ -55,6 +57,7 @@ public:
   bool empty() const { return problems_.empty(); }
   /// Ordered by line and column.
   std::vector<problem> take();
+  std::vector<problem> take_warnings();
 
 private:
   struct place_in_file {
@@ -62,10 +65,13 @@ private:
     mark value;
     std::string written;
   };
+  mark place_of(const std::string& path) const;
+
   std::string file_;
   std::map<std::string, place_in_file> places_;
   std::set<std::string> unsound_;
   std::vector<problem> problems_;
+  std::vector<problem> warnings_;
 };
 
 } // namespace penstock::config

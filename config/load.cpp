@@ -37,6 +37,8 @@ load_result load(std::string_view text, const std::filesystem::path& file, const
   check(loaded.effective, problems);
   if (!problems.empty())
     return problems.take();
+  if (options.warnings != nullptr)
+    *options.warnings = problems.take_warnings();
   return std::move(loaded.effective);
 }
 

@@ -30,6 +30,8 @@ struct load_options {
   std::string node; ///< --node; empty: the defaults of `node:`
   /// Looks up ${VAR}; default: the environment of the process.
   std::function<std::optional<std::string>(const std::string&)> variable;
+  /// Takes what is no problem, but worth a look, of a configuration that loads; null: nobody looks.
+  std::vector<problem>* warnings = nullptr;
 };
 
 using load_result = std::variant<configuration, std::vector<problem>>;

@@ -139,13 +139,16 @@ void reader::take(const number& to, const input& in) {
                                                             : "a duration");
   if (!text || (counts && !plain(in.value, in.path, "a whole number")))
     return;
+  if (to.zero_is_never && *text == "never")
+    return to.set(0);
+  const std::string or_never = to.zero_is_never ? ", or never" : "";
   const auto value = parse_number(to, *text);
   if (!value)
-    return problems_.add(in.path, value.error().message + "; it is " + problems_.written(in.path));
+    return problems_.add(in.path, value.error().message + or_never + "; it is " + problems_.written(in.path));
   const std::uint64_t most = std::min(in.declared.max, to.max);
   if (*value < in.declared.min || *value > most)
     return problems_.add(in.path, "must be from " + to_text(to, in.declared.min) + " to " + to_text(to, most) +
-                                    ", not " + problems_.written(in.path));
+                                    or_never + ", not " + problems_.written(in.path));
   to.set(*value);
 }
 

@@ -40,7 +40,7 @@ std::string bounds_of(const setting& s) {
   const auto* n = std::get_if<number>(&s.value);
   if (n == nullptr)
     return {};
-  return to_text(*n, s.min) + " to " + to_text(*n, std::min(s.max, n->max));
+  return to_text(*n, s.min) + " to " + to_text(*n, std::min(s.max, n->max)) + (n->zero_is_never ? ", or `never`" : "");
 }
 
 void write_rows(const section& settings, const std::string& path, std::string& out);

@@ -4,6 +4,7 @@
 #include "config/value.hpp"
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 
 namespace penstock::config {
@@ -97,6 +98,23 @@ word http_address(std::optional<address>& http) {
                 [](const std::optional<address>& value) { return value ? value->to_string() : "off"; });
 }
 
+number duration_or_never(milliseconds& value) {
+  number made{&value};
+  made.zero_is_never = true;
+  return made;
+}
+
+/// A path that is relative to something else than the file's folder.
+word other_path(std::filesystem::path& value) {
+  const auto parse = [](const std::string& text) -> result<std::filesystem::path> {
+    if (text.ends_with('/'))
+      return error{errc::configuration, "must name a file, not a directory"};
+    return std::filesystem::path{text};
+  };
+  return parsed("path", value, parse,
+                [](const std::filesystem::path& p) { return p.empty() ? std::nullopt : std::optional{p.string()}; });
+}
+
 section describe_node_of_nodes(node& n) {
   return {
     {"http", http_address(n.http), "Where health, metrics and status are served. Port 0 takes any free one."},
@@ -115,7 +133,7 @@ section describe_tls(tls& t) {
     {"ca", &t.ca, "PEM file of the authorities to trust; without it the system's own."},
     {"certificate", &t.certificate, "PEM file of the client's certificate."},
     {"key", &t.key, "PEM file of the client's private key."},
-    {"verify", &t.verify, "Check the broker's certificate and host name. Switch off for experiments only."},
+    {"verify", &t.verify, "Check the server's certificate and host name. Switch off for experiments only."},
   };
 }
 
@@ -144,16 +162,45 @@ section describe_broker(broker& b) {
   return all;
 }
 
+section describe_database_tls(tls& t, bool loaded) {
+  section all = describe_tls(t);
+  // Once loaded, sslmode in the url says it.
+  std::erase_if(all, [loaded](const setting& s) { return loaded && s.name == "verify"; });
+  return all;
+}
+
 section describe_database(database& d) {
-  return {
-    setting{"url", &d.url, "`sqlite:PATH`, relative to `data`."}.required(),
+  const bool is_file = !d.address.path.empty();
+  const bool is_server = !d.address.host.empty();
+  section all{
+    setting{"url", &d.url,
+            "`sqlite:PATH`, relative to `data`; `postgresql://` or `mysql://`, then `HOST[:PORT]/DATABASE`; see "
+            "[Databases](#databases)."}
+      .required(),
+    {"read_url", &d.read_url, "A replica, for what only reads."},
+    {"user", &d.user, "User name to log in with; without it as the server's own client library does."},
+    {"password", &d.password, "Password. Better from a variable, or in `password_file`."},
+    {"password_file", &d.password_file, "File that holds the password; a line end after it is left out."},
+    {"tls", describe_database_tls(d.tls, is_server), "For database servers; see [TLS](#tls-to-a-database)."},
     {"synchronous",
      one_of<synchronous>(d.synchronous,
                          {{"full", synchronous::full}, {"normal", synchronous::normal}, {"off", synchronous::off}}),
-     "SQLite: `full` keeps commits through a power cut; `normal` may lose the last ones, acknowledged already; `off` "
-     "may lose the file."},
+     "What a commit waits for; see [Synchronous](#synchronous). All but `full` may lose acknowledged messages."},
     setting{"busy_timeout", &d.busy_timeout, "How long one attempt waits for a lock."}.between(1ms, 10min),
+    setting{"connect_timeout", &d.connect_timeout, "For the connection and the log-in together."}.between(100ms, 10min),
+    setting{"statement_timeout", &d.statement_timeout, "A server that takes longer to answer is taken for dead."}
+      .between(100ms, 1h),
+    setting{"alarm_after", &d.alarm_after, "An outage that lasts longer is an alarm."}.between(1s, 7 * 24h),
+    setting{"connections_max", &d.connections_max, "Most connections of one node to a server."}.between(1, 1'000),
   };
+  // Once loaded, only what this kind of database takes: so that what `show` prints can be loaded again.
+  std::erase_if(all, [is_file](const setting& s) {
+    constexpr std::array of_servers{
+      "read_url",          "user",           "password", "password_file", "tls", "connect_timeout",
+      "statement_timeout", "connections_max"};
+    return is_file && std::find(of_servers.begin(), of_servers.end(), s.name) != of_servers.end();
+  });
+  return all;
 }
 
 section describe_column(column& c) {
@@ -206,7 +253,27 @@ section describe_in_flight(in_flight_limits& l) {
   };
 }
 
+section describe_hypertable(hypertable& h) {
+  return {
+    setting{"time_column", &h.time_column, "A timestamp column of the key."}.required(),
+    setting{"chunk", &h.chunk, "Time that one chunk covers."}.between(1min, 3'650 * 24h),
+  };
+}
+
+section describe_dead_letters(dead_letters& l) {
+  return {
+    setting{"retention", duration_or_never(l.retention), "Dead letters not seen for longer are deleted."}.between(
+      1min, 36'500 * 24h),
+    {"file", other_path(l.file), "Takes those that the database refuses; relative to `data`."},
+    setting{"file_bytes_max", number{&l.file_bytes_max, number::unit::bytes}, "A larger file is rotated."}.between(
+      65'536, 1ull << 36),
+  };
+}
+
 section describe_ingest(ingest& i) {
+  const optional_section hypertable_section{[&i] { return describe_hypertable(i.hypertable.emplace()); },
+                                            [&i] { return describe_hypertable(*i.hypertable); },
+                                            [&i] { return i.hypertable.has_value(); }};
   return {
     setting{"broker", &i.broker, "Where the messages come from: a name of `brokers`."}.required(),
     setting{"topics", &i.topics, "Patterns to subscribe to: fixed levels, `{name}`, `+`, a last `#`."}.required(),
@@ -215,11 +282,21 @@ section describe_ingest(ingest& i) {
       .between(1, 1'024),
     {"format", one_of(i.format, {"json"}), "Of the payload."},
     setting{"database", &i.database, "Where the records go: a name of `databases`."}.required(),
-    setting{"table", &i.table, "Table to write; it is created where it is missing."}.required(),
-    setting{"key", &i.key, "Columns of the primary key. A record whose key is there already is stored once."}
+    setting{"table", &i.table, "Table to write, `TABLE` or `SCHEMA.TABLE`; it is created where it is missing."}
       .required(),
+    setting{"writers", &i.writers, "Lanes that write at the same time, each with its own connection; SQLite has 1."}
+      .between(1, 64),
+    setting{"key", &i.key, "Columns of the primary key. A record whose key is there already adds no row."}.required(),
     setting{"columns", describe_columns(i.columns), "The table's columns, in this order."}.required(),
     {"indexes", &i.indexes, "Secondary indexes; see [what they cost](#indexes)."},
+    {"on_conflict",
+     one_of<conflict_rule>(i.on_conflict, {{"ignore", conflict_rule::ignore}, {"update", conflict_rule::update}}),
+     "A record whose key is there already: it is dropped as a duplicate, or replaces the row."},
+    {"order", &i.order, "`on_conflict: update`: the column by which the newest wins; without it the last to arrive."},
+    {"hypertable", hypertable_section, "Make the table a hypertable of TimescaleDB."},
+    setting{"retention", duration_or_never(i.retention), "Older rows are deleted."}.between(1min, 36'500 * 24h),
+    {"retention_column", &i.retention_column, "The age of a row; without it the first timestamp of the key."},
+    {"dead_letters", describe_dead_letters(i.dead_letters), "How long they are kept, and a file for bad times."},
     {"batch", describe_batch(i.batch), "Limits of one transaction."},
     {"in_flight", describe_in_flight(i.in_flight), "Limits of what is read and not committed yet, for each shard."},
     setting{"lag_warning", &i.lag_warning, "A message that waits longer for its commit is logged and shown as lag."}
@@ -296,6 +373,8 @@ setting setting::between(milliseconds low, milliseconds high) && {
 }
 
 std::string to_text(const number& number, std::uint64_t value) {
+  if (number.zero_is_never && value == 0)
+    return "never";
   switch (number.what) {
   case number::unit::bytes: return size_to_text(value);
   case number::unit::duration: return to_text(milliseconds{static_cast<std::int64_t>(value)});

@@ -37,6 +37,7 @@ struct number {
       set([value](std::uint64_t n) { *value = milliseconds{static_cast<std::int64_t>(n)}; }) {}
 
   unit what;
+  bool zero_is_never = false; ///< of a duration: 0 is written `never`, and is outside the bounds
   std::uint64_t max;
   std::function<std::uint64_t()> get;
   std::function<void(std::uint64_t)> set;

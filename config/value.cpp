@@ -76,6 +76,44 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return plain;
 }
 
+/// Letters, digits, and what of `kept` and "-._~" stand for themselves.
+std::string percent_encoded(std::string_view text, std::string_view kept) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  std::string encoded;
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (is_letter(c) || is_digit(c) || std::string_view{"-.~"}.find(c) != std::string_view::npos ||
+        kept.find(c) != std::string_view::npos)
+      encoded += c;
+    else
+      encoded += {'%', hex[code >> 4u], hex[code & 0xfu]};
+  }
+  return encoded;
+}
+
+struct url_login {
+  std::optional<std::string> user;
+  std::optional<std::string> password;
+};
+
+/// Takes "USER[:PASSWORD]@" off the front of `text`. The last @ counts: a password may hold one that should have been
+/// escaped.
+result<url_login> take_login(std::string_view& text) {
+  url_login login;
+  const auto at = text.rfind('@');
+  if (at == std::string_view::npos)
+    return login;
+  const std::string_view both = text.substr(0, at);
+  const auto colon = both.find(':');
+  login.user = percent_decoded(both.substr(0, colon));
+  if (colon != std::string_view::npos)
+    login.password = percent_decoded(both.substr(colon + 1));
+  if (!login.user || (colon != std::string_view::npos && !login.password))
+    return wrong("has a % in user or password that is not followed by two hexadecimal digits; write % as %25");
+  text.remove_prefix(at + 1);
+  return login;
+}
+
 /// The steps of ".a.b[0].c".
 result<std::vector<source::step>> parse_steps(std::string_view text) {
   std::vector<source::step> steps;
@@ -129,6 +167,154 @@ result<std::string> value_of(std::string_view reference, const variable_lookup& 
   return wrong("the variable " + name + " is not set" + (message.empty() ? "" : ": " + message));
 }
 
+/// `text` is what follows "sqlite:".
+result<database_url> parse_sqlite_url(std::string_view text) {
+  if (text.starts_with("//"))
+    return wrong(
+      "must be sqlite:PATH without //: sqlite:telemetry.db is relative to `data`, sqlite:/var/lib/x.db is absolute");
+  if (text.empty() || text.ends_with('/'))
+    return wrong("must name a file after sqlite:");
+  if (text.starts_with(":memory:"))
+    return wrong("must name a file: a database in memory is gone when its connection closes, and nobody else sees it");
+  database_url url;
+  url.address.path = text;
+  return url;
+}
+
+struct server_scheme {
+  std::string_view name;
+  database_kind kind;
+  std::uint16_t port;
+  std::string_view socket_option;
+};
+/// The first of a kind is the one that is printed.
+constexpr std::array<server_scheme, 4> server_schemes{
+  server_scheme{"postgresql://", database_kind::postgresql, 5432, "host"},
+  server_scheme{"postgres://", database_kind::postgresql, 5432, "host"},
+  server_scheme{"mysql://", database_kind::mysql, 3306, "socket"},
+  server_scheme{"mariadb://", database_kind::mysql, 3306, "socket"}};
+
+const server_scheme& scheme_of(database_kind kind) {
+  return *std::find_if(server_schemes.begin(), server_schemes.end(),
+                       [kind](const server_scheme& s) { return s.kind == kind; });
+}
+
+constexpr std::array<std::pair<std::string_view, tls_mode>, 5> tls_modes{
+  std::pair{std::string_view{"disable"}, tls_mode::disable},
+  {"prefer", tls_mode::prefer},
+  {"require", tls_mode::require},
+  {"verify-ca", tls_mode::verify_ca},
+  {"verify-full", tls_mode::verify_full}};
+
+/// Nothing where it is badly written, or has a character 0, which no database driver takes.
+std::optional<std::string> decoded_part(std::string_view text) {
+  auto plain = percent_decoded(text);
+  return plain && plain->find('\0') == std::string::npos ? plain : std::nullopt;
+}
+
+error badly_encoded() {
+  return wrong("has a % that is not followed by two hexadecimal digits, or %00; write % as %25");
+}
+
+result<void> take_tls_mode(database_url& url, const std::string& word) {
+  if (url.tls_mode)
+    return wrong("has sslmode twice; remove one");
+  for (const auto& [name, meaning] : tls_modes)
+    if (name == word)
+      url.tls_mode = meaning;
+  if (!url.tls_mode)
+    return wrong("must have one of disable, prefer, require, verify-ca, verify-full after sslmode=");
+  return {};
+}
+
+result<void> take_socket(database_url& url, const server_scheme& scheme, const std::string& path) {
+  const std::string option{scheme.socket_option};
+  if (!url.address.host.empty())
+    return wrong("has " + option + "= twice; remove one");
+  if (!path.starts_with('/'))
+    return wrong("must have an absolute path after " + option + "=, that of a Unix socket" +
+                 (scheme.kind == database_kind::postgresql ? "'s directory" : "") +
+                 "; another machine is named before the database");
+  url.address.host = path;
+  return {};
+}
+
+/// `text` is what follows the '?'.
+result<void> take_options(database_url& url, const server_scheme& scheme, std::string_view text) {
+  while (!text.empty()) {
+    const std::string_view option = text.substr(0, text.find('&'));
+    text.remove_prefix(std::min(option.size() + 1, text.size()));
+    const auto equals = std::min(option.find('='), option.size());
+    const auto value = decoded_part(option.substr(std::min(equals + 1, option.size())));
+    if (!value)
+      return badly_encoded();
+    const std::string_view name = option.substr(0, equals);
+    result<void> taken;
+    if (name == "sslmode")
+      taken = take_tls_mode(url, *value);
+    else if (name == scheme.socket_option)
+      taken = take_socket(url, scheme, *value);
+    else
+      return wrong("has an option after '?' that is not known; known are: sslmode, " +
+                   std::string{scheme.socket_option});
+    if (!taken)
+      return taken;
+  }
+  return {};
+}
+
+/// `text` is "HOST[:PORT]", or "[localhost][:PORT]" where there is a socket.
+result<void> take_host(database_url& url, const server_scheme& scheme, std::string_view text) {
+  const bool socket = is_socket(url.address);
+  const bool has_port = text.rfind(':') != std::string_view::npos && !text.ends_with(']');
+  if (text.find('%') != std::string_view::npos)
+    return wrong("must have no % in the host; a Unix socket stands behind: ?" + std::string{scheme.socket_option} +
+                 "=/PATH");
+  const std::string host = socket && (text.empty() || text.starts_with(':')) ? "localhost" : "";
+  const auto where =
+    parse_address(host + std::string{text} + (has_port ? std::string{} : ":" + std::to_string(scheme.port)));
+  if (!where || where->port == 0)
+    return wrong("must name a host, a port from 1 to 65535 where it is not " + std::to_string(scheme.port) +
+                 ", and a database, such as " + std::string{scheme.name} + "db.example/telemetry");
+  url.address.port = where->port;
+  if (!socket)
+    url.address.host = where->host;
+  else if (where->host != "localhost")
+    return wrong("names a host and a Unix socket; remove one of them");
+  else if (has_port && scheme.kind == database_kind::mysql)
+    return wrong("names a port and a Unix socket; remove one of them");
+  return {};
+}
+
+/// `text` is what follows the scheme.
+result<database_url> parse_server_url(const server_scheme& scheme, std::string_view text) {
+  database_url url;
+  url.kind = scheme.kind;
+  auto login = take_login(text);
+  if (!login)
+    return login.error();
+  const auto has_zero = [](const auto& part) { return part && part->find('\0') != std::string::npos; };
+  if (has_zero(login->user) || has_zero(login->password))
+    return badly_encoded();
+  url.user = std::move(login->user);
+  url.password = std::move(login->password);
+  const std::string_view place = text.substr(0, text.find('?'));
+  text.remove_prefix(std::min(place.size() + 1, text.size()));
+  if (const auto taken = take_options(url, scheme, text); !taken)
+    return taken.error();
+  const auto slash = place.find('/');
+  if (const auto taken = take_host(url, scheme, place.substr(0, slash)); !taken)
+    return taken.error();
+  const auto name = slash == std::string_view::npos ? std::string_view{} : place.substr(slash + 1);
+  const auto database = decoded_part(name);
+  if (!database)
+    return badly_encoded();
+  if (database->empty() || name.find_first_of("/#") != std::string_view::npos)
+    return wrong("must name one database after the host, such as " + std::string{scheme.name} + "db.example/telemetry");
+  url.address.database = *database;
+  return url;
+}
+
 } // namespace
 
 result<milliseconds> parse_duration(std::string_view text) {
@@ -173,16 +359,11 @@ result<broker_url> parse_broker_url(std::string_view text) {
   else if (!text.starts_with("mqtt://"))
     return wrong("must begin with mqtt:// or, for TLS, mqtts://");
   text.remove_prefix(text.find("://") + 3);
-  if (const auto at = text.rfind('@'); at != std::string_view::npos) {
-    const std::string_view login = text.substr(0, at);
-    const auto colon = login.find(':');
-    url.user = percent_decoded(login.substr(0, colon));
-    if (colon != std::string_view::npos)
-      url.password = percent_decoded(login.substr(colon + 1));
-    if (!url.user || (colon != std::string_view::npos && !url.password))
-      return wrong("has a % in user or password that is not followed by two hexadecimal digits; write % as %25");
-    text.remove_prefix(at + 1);
-  }
+  auto login = take_login(text);
+  if (!login)
+    return login.error();
+  url.user = std::move(login->user);
+  url.password = std::move(login->password);
   if (text.ends_with('/'))
     text.remove_suffix(1);
   if (text.find_first_of("/?#") != std::string_view::npos)
@@ -197,19 +378,39 @@ result<broker_url> parse_broker_url(std::string_view text) {
   return url;
 }
 
-result<std::filesystem::path> parse_sqlite_url(std::string_view text) {
-  if (!text.starts_with("sqlite:"))
-    return wrong("must be sqlite:PATH");
-  text.remove_prefix(7);
-  if (text.starts_with("//"))
-    return wrong(
-      "must be sqlite:PATH without //: sqlite:telemetry.db is relative to `data`, sqlite:/var/lib/x.db is absolute");
-  if (text.empty() || text.ends_with('/'))
-    return wrong("must name a file after sqlite:");
-  if (text.starts_with(":memory:"))
-    return wrong("must name a file: a database in memory is gone when its connection closes, and nobody else sees it");
-  return std::filesystem::path{text};
+result<database_url> parse_database_url(std::string_view text) {
+  if (text.starts_with("sqlite:"))
+    return parse_sqlite_url(text.substr(7));
+  for (const server_scheme& scheme : server_schemes)
+    if (text.starts_with(scheme.name))
+      return parse_server_url(scheme, text.substr(scheme.name.size()));
+  return wrong("must begin with sqlite:, postgresql:// or mysql:// (or mariadb://)");
 }
+
+std::string to_text(const database_url& url) {
+  const database_address& to = url.address;
+  if (url.kind == database_kind::sqlite)
+    return "sqlite:" + to.path.string();
+  const server_scheme& scheme = scheme_of(url.kind);
+  std::string text{scheme.name};
+  if (!is_socket(to))
+    text += address{to.host, to.port}.to_string();
+  else if (to.port != scheme.port)
+    text += ":" + std::to_string(to.port);
+  text += "/" + percent_encoded(to.database, "");
+  if (is_socket(to))
+    return text + "?" + std::string{scheme.socket_option} + "=" + percent_encoded(to.host, "/");
+  return url.tls_mode ? text + "?sslmode=" + std::string{name_of(*url.tls_mode)} : text;
+}
+
+std::string_view name_of(tls_mode mode) {
+  for (const auto& [name, meaning] : tls_modes)
+    if (meaning == mode)
+      return name;
+  return {};
+}
+
+bool is_socket(const database_address& address) { return address.host.starts_with('/'); }
 
 result<source> parse_source(std::string_view text) {
   using kind = source::kind;

@@ -33,8 +33,24 @@ struct broker_url {
 /// "mqtt://[USER[:PASSWORD]@]HOST[:PORT]" or mqtts.
 result<broker_url> parse_broker_url(std::string_view text);
 
-/// The path of "sqlite:PATH".
-result<std::filesystem::path> parse_sqlite_url(std::string_view text);
+struct database_url {
+  database_kind kind = database_kind::sqlite;
+  database_address address;        ///< where it is: `path` as written, or `host`, `port` and `database`
+  std::optional<std::string> user; ///< percent-decoded, as is all of a server's URL
+  std::optional<std::string> password;
+  std::optional<config::tls_mode> tls_mode; ///< sslmode
+};
+/// "sqlite:PATH", or SCHEME://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?OPTION=VALUE[&OPTION=VALUE]...]
+///   SCHEME  postgresql, postgres; mysql, mariadb
+///   OPTION  sslmode; the path of a Unix socket, in place of HOST: host (PostgreSQL: its directory), socket (MySQL)
+/// A raw @ ends the log-in, wherever it stands.
+result<database_url> parse_database_url(std::string_view text);
+/// In one form, without user and password.
+std::string to_text(const database_url& url);
+/// "disable", "prefer", "require", "verify-ca", "verify-full".
+std::string_view name_of(tls_mode mode);
+/// True where the host of a server is the path of a Unix socket.
+bool is_socket(const database_address& address);
 
 /// "payload.a.b[0].c", "payload.raw", "payload.rest", "topic", "topic.NAME", "$received", "$latency_ms".
 result<source> parse_source(std::string_view text);

@@ -82,9 +82,10 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
 } // namespace
 
 bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
-                    std::ostream& err) {
+                    std::ostream& err, std::vector<config::problem>* warnings) {
   config::load_options how;
   how.node = node;
+  how.warnings = warnings;
   auto loaded = config::load_file(file, how);
   if (auto* good = std::get_if<config::configuration>(&loaded)) {
     configuration = std::move(*good);
@@ -99,8 +100,11 @@ bool load_or_report(const std::filesystem::path& file, const std::string& node, 
 
 int check(const check_options& options, std::ostream& out, std::ostream& err) {
   config::configuration configuration;
-  if (!load_or_report(options.config, options.node, configuration, err))
+  std::vector<config::problem> warnings;
+  if (!load_or_report(options.config, options.node, configuration, err, &warnings))
     return exit_configuration;
+  for (const auto& warning : warnings)
+    err << "warning: " << warning.to_string() << '\n';
   out << options.config.string() << ": ok, node " << configuration.node.name << ", " << configuration.ingest.size()
       << (configuration.ingest.size() == 1 ? " pipeline\n" : " pipelines\n");
   return options.connect ? try_connections(configuration, out) : exit_done;

@@ -4,16 +4,19 @@
 #include <filesystem>
 #include <iosfwd>
 #include <string>
+#include <vector>
 
 namespace penstock::config {
 struct configuration;
-}
+struct problem;
+} // namespace penstock::config
 
 namespace penstock::nodes {
 
-/// Loads, and prints every problem to `err`. False: there were some.
+/// Loads, and prints every problem to `err`. False: there were some. `warnings` takes what is worth a look, if it is
+/// not null.
 bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
-                    std::ostream& err);
+                    std::ostream& err, std::vector<config::problem>* warnings = nullptr);
 
 struct check_options {
   std::filesystem::path config;

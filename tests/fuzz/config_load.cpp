@@ -22,6 +22,9 @@ bool has_secret(const configuration& c) {
   for (const auto& entry : c.brokers)
     if (!entry.second.password.value.empty())
       return true;
+  for (const auto& entry : c.databases)
+    if (!entry.second.password.value.empty())
+      return true;
   return false;
 }
 

@@ -92,7 +92,7 @@ TEST(load, takes_the_promised_configuration_as_it_stands) {
   database telemetry;
   telemetry.name = "telemetry";
   telemetry.url = "sqlite:telemetry.db";
-  telemetry.path = "/etc/penstock/data/telemetry.db";
+  telemetry.address.path = "/etc/penstock/data/telemetry.db";
   EXPECT_EQ(c.databases, (std::map<std::string, database>{{"telemetry", telemetry}}));
   ingest pipeline;
   pipeline.name = "telemetry";
@@ -135,12 +135,12 @@ TEST(load, json_keeps_line_numbers) {
 TEST(load, takes_every_example) {
   std::size_t examples = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source_root / "config/examples")) {
-    const auto made = load_file(entry.path(), with({{"MQTT_PASSWORD", "p"}}));
+    const auto made = load_file(entry.path(), with({{"MQTT_PASSWORD", "p"}, {"DB_PASSWORD", "p"}}));
     const auto* problems = std::get_if<std::vector<problem>>(&made);
     EXPECT_EQ(problems, nullptr) << all_of(*problems);
     ++examples;
   }
-  EXPECT_GE(examples, 3u);
+  EXPECT_GE(examples, 5u);
 }
 
 TEST(load, the_telemetry_example_is_the_promised_configuration) {
@@ -228,16 +228,123 @@ node: {name: n1, http: off, admin: true})"));
   EXPECT_EQ(c.log, (log{"debug", log_format::json}));
   EXPECT_EQ(c.supervision, (supervision{3, 2h}));
   EXPECT_EQ(c.data, "/var/lib/penstock");
-  EXPECT_EQ(c.databases.at("db").path, "/var/lib/penstock/x.db");
+  EXPECT_EQ(c.databases.at("db").address.path, "/var/lib/penstock/x.db");
   EXPECT_EQ(c.node, (node{"n1", std::nullopt, true}));
 }
 
 TEST(load, takes_database_settings) {
   const auto c = loaded("databases: {d: {url: 'sqlite:/srv/x.db', synchronous: normal, busy_timeout: 100ms}}");
   const database& d = c.databases.at("d");
-  EXPECT_EQ(d.path, "/srv/x.db");
+  EXPECT_EQ(d.kind, database_kind::sqlite);
+  EXPECT_EQ(d.address.path, "/srv/x.db");
   EXPECT_EQ(d.synchronous, synchronous::normal);
   EXPECT_EQ(d.busy_timeout, 100ms);
+}
+
+TEST(load, takes_every_setting_of_a_database_server) {
+  const temporary_directory folder;
+  folder.write("secret.txt", "from a file\n");
+  const auto file = folder.write("p.yaml", R"(
+databases:
+  d:
+    url: postgres://db.example/telemetry
+    read_url: postgresql://replica.example:6432/telemetry?sslmode=require
+    user: alice
+    password_file: secret.txt
+    tls: {ca: tls/ca.pem, certificate: tls/client.pem, key: /etc/tls/client.key}
+    synchronous: off
+    busy_timeout: 2s
+    connect_timeout: 3s
+    statement_timeout: 4s
+    alarm_after: 5m
+    connections_max: 6
+)");
+  auto made = load_file(file, with({}));
+  ASSERT_TRUE(std::holds_alternative<configuration>(made)) << all_of(std::get<1>(made));
+  database d;
+  d.name = "d";
+  d.url = "postgresql://db.example:5432/telemetry?sslmode=verify-full";
+  d.read_url = "postgresql://replica.example:6432/telemetry?sslmode=require";
+  d.kind = database_kind::postgresql;
+  const secret password{"from a file"};
+  d.address = {{}, "db.example", 5'432, "telemetry", "alice", password, tls_mode::verify_full};
+  d.read_address = {{}, "replica.example", 6'432, "telemetry", "alice", password, tls_mode::require};
+  d.user = "alice";
+  d.password = password;
+  d.password_file = folder.path() / "secret.txt";
+  d.tls = {folder.path() / "tls/ca.pem", folder.path() / "tls/client.pem", "/etc/tls/client.key", true};
+  d.synchronous = synchronous::off;
+  d.busy_timeout = 2s;
+  d.connect_timeout = 3s;
+  d.statement_timeout = 4s;
+  d.alarm_after = 5min;
+  d.connections_max = 6;
+  EXPECT_EQ(std::get<configuration>(made).databases.at("d"), d);
+}
+
+TEST(load, takes_the_log_in_from_the_url_of_a_database) {
+  const auto c = loaded("databases: {d: {url: 'mariadb://bob:p%40s/s@[::1]/x', read_url: 'mysql://r/x'}}");
+  const database& d = c.databases.at("d");
+  EXPECT_EQ(d.url, "mysql://[::1]:3306/x?sslmode=prefer");
+  EXPECT_EQ(d.user, "bob");
+  EXPECT_EQ(d.password.value, "p@s/s");
+  EXPECT_EQ(d.address, (database_address{{}, "::1", 3'306, "x", "bob", {"p@s/s"}, tls_mode::prefer}));
+  EXPECT_EQ(d.read_address, (database_address{{}, "r", 3'306, "x", "bob", {"p@s/s"}, tls_mode::prefer}));
+}
+
+TEST(load, a_replica_may_repeat_the_log_in) {
+  const auto c = loaded("databases: {d: {url: 'mysql://u:p@h/x', read_url: 'mysql://u:p@r/x'}}");
+  EXPECT_EQ(c.databases.at("d").read_url, "mysql://r:3306/x?sslmode=prefer");
+}
+
+TEST(load, sslmode_and_the_tls_section_say_how_tls_is_used) {
+  const auto mode = [](const std::string& url, const std::string& tls = {}) {
+    const auto c = loaded("databases: {d: {url: '" + url + "'" + (tls.empty() ? "" : ", tls: " + tls) + "}}");
+    return c.databases.at("d").address.tls_mode;
+  };
+  EXPECT_EQ(mode("mysql://h/x"), tls_mode::prefer);
+  EXPECT_EQ(mode("mysql://h/x", "{ca: ca.pem}"), tls_mode::verify_full);
+  EXPECT_EQ(mode("mysql://h/x", "{verify: true}"), tls_mode::verify_full);
+  EXPECT_EQ(mode("mysql://h/x", "{verify: false}"), tls_mode::require);
+  EXPECT_EQ(mode("mysql://h/x?sslmode=disable"), tls_mode::disable);
+  EXPECT_EQ(mode("mysql://h/x?sslmode=require"), tls_mode::require);
+  EXPECT_EQ(mode("mysql://h/x?sslmode=require", "{certificate: c.pem, key: c.key}"), tls_mode::require);
+  EXPECT_EQ(mode("mysql://h/x?sslmode=verify-ca", "{ca: ca.pem, verify: true}"), tls_mode::verify_ca);
+  EXPECT_EQ(mode("mysql:///x?socket=/run/s"), tls_mode::disable);
+}
+
+TEST(load, takes_what_a_pipeline_asks_of_its_database) {
+  const auto c = loaded(pipeline_with(2, postgresql_line) + R"(      seq: {from: payload.seq, type: integer}
+    writers: 4
+    on_conflict: update
+    order: seq
+    hypertable: {time_column: time, chunk: 7d}
+    retention: 90d
+    retention_column: time
+    dead_letters: {retention: 30d, file: letters/p.log, file_bytes_max: 1MiB}
+data: /var/lib/penstock
+)");
+  const ingest& p = c.ingest.at("p");
+  EXPECT_EQ(p.writers, 4);
+  EXPECT_EQ(p.on_conflict, conflict_rule::update);
+  EXPECT_EQ(p.order, "seq");
+  EXPECT_EQ(p.hypertable, (hypertable{"time", 7 * 24h}));
+  EXPECT_EQ(p.retention, 90 * 24h);
+  EXPECT_EQ(p.retention_column, "time");
+  EXPECT_EQ(p.dead_letters, (dead_letters{30 * 24h, "/var/lib/penstock/letters/p.log", 1u << 20}));
+}
+
+TEST(load, the_file_of_the_dead_letters_may_be_anywhere) {
+  const auto c = loaded(pipeline_with(14, "    dead_letters: {file: /srv/./letters.log, retention: never}"));
+  EXPECT_EQ(c.ingest.at("p").dead_letters, (dead_letters{0ms, "/srv/letters.log", 64u << 20}));
+}
+
+TEST(load, a_table_may_stand_in_a_schema) {
+  for (const auto& line : {postgresql_line, mysql_line}) {
+    std::string text = pipeline_with(2, line);
+    text.replace(text.find("table: t"), 8, "table: plant.t");
+    EXPECT_EQ(loaded(text).ingest.at("p").table, "plant.t");
+  }
 }
 
 TEST(load, starts_with_defaults_where_nothing_is_said) {

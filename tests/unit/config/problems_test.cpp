@@ -111,8 +111,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
   databases, whole_file,
-  ::testing::Values(whole_case{"databases: {d: {url: 'postgresql://h/x'}}\n", 1, "databases.d.url",
-                               "must be sqlite:PATH"},
+  ::testing::Values(whole_case{"databases: {d: {url: 'oracle://h/x'}}\n", 1, "databases.d.url",
+                               "must begin with sqlite:, postgresql:// or mysql://"},
                     whole_case{"databases: {d: {url: 'sqlite:///x.db'}}\n", 1, "databases.d.url", "without //"},
                     whole_case{"databases: {d: {url: 'sqlite:'}}\n", 1, "databases.d.url", "must name a file"},
                     whole_case{"databases: {d: {url: 'sqlite::memory:'}}\n", 1, "databases.d.url", "in memory"},
@@ -120,6 +120,69 @@ INSTANTIATE_TEST_SUITE_P(
                     whole_case{"databases: {d: {url: ''}}\n", 1, "databases.d.url", "must not be empty"},
                     whole_case{"databases:\n  d:\n    url: sqlite:x\n    synchronous: of\n", 4,
                                "databases.d.synchronous", "did you mean 'off'"}));
+
+/// One database `d` with a url and more settings, one a line from line 4.
+whole_case server(const std::string& url, const std::string& more, std::size_t line, const std::string& setting,
+                  const std::string& says) {
+  return {"databases:\n  d:\n    url: '" + url + "'\n" + more, line, "databases.d." + setting, says};
+}
+whole_case url_case(const std::string& url, const std::string& says) { return server(url, "", 3, "url", says); }
+
+INSTANTIATE_TEST_SUITE_P(
+  urls_of_servers, whole_file,
+  ::testing::Values(
+    url_case("postgresql://h", "must name one database after the host, such as postgresql://db.example/telemetry"),
+    url_case("postgresql://h/", "must name one database"), url_case("postgresql://h/a/b", "must name one database"),
+    url_case("postgresql://h/a#b", "must name one database"), url_case("mysql:///x", "must name a host"),
+    url_case("mysql://h:0/x", "a port from 1 to 65535 where it is not 3306"),
+    url_case("mysql://h:65536/x", "must name a host"), url_case("mysql://::1/x", "must name a host"),
+    url_case("postgresql://%2Frun/x", "behind: ?host=/PATH"), url_case("postgresql://u%zz@h/x", "write % as %25"),
+    url_case("postgresql://u%00@h/x", "%00"), url_case("postgresql://h/x%0", "hexadecimal"),
+    url_case("postgresql://h/x?sslmode=%", "hexadecimal"),
+    url_case("postgresql://h/x?sslmode=allow", "one of disable, prefer, require, verify-ca, verify-full"),
+    url_case("postgresql://h/x?sslmode", "one of disable"),
+    url_case("postgresql://h/x?sslmode=require&sslmode=require", "twice"),
+    url_case("postgresql://h/x?application_name=y", "known are: sslmode, host"),
+    url_case("mysql://h/x?host=/run", "known are: sslmode, socket"),
+    url_case("postgresql:///x?host=run", "an absolute path after host=, that of a Unix socket's directory"),
+    url_case("mysql:///x?socket=run", "an absolute path after socket=, that of a Unix socket;"),
+    url_case("postgresql:///x?host=/a&host=/b", "host= twice"),
+    url_case("postgresql://h/x?host=/a", "a host and a Unix socket"),
+    url_case("mysql://:3307/x?socket=/a", "a port and a Unix socket"),
+    url_case("mysql:///x?socket=/a&sslmode=require", "a Unix socket, which is not encrypted")));
+
+INSTANTIATE_TEST_SUITE_P(
+  servers, whole_file,
+  ::testing::Values(
+    server("mysql://u@h/x", "    user: v\n", 4, "user", "in the url as well"),
+    server("mysql://u:p@h/x", "    password: v\n", 3, "url", "keep one"),
+    server("mysql://h/x", "    password: v\n    password_file: w\n", 5, "password_file", "keep one"),
+    server("mysql://h/x", "    password_file: /nowhere/w\n", 4, "password_file", "cannot be read"),
+    server("mysql://h/x", "    read_url: postgresql://r/x\n", 4, "read_url", "another kind"),
+    server("mysql://h/x", "    read_url: sqlite:x\n", 4, "read_url", "another kind"),
+    server("mysql://h/x", "    read_url: mysql://r\n", 4, "read_url", "must name one database"),
+    server("mysql://h/x", "    read_url: mysql://u@r/x\n", 4, "read_url", "another log-in"),
+    server("mysql://u:p@h/x", "    read_url: mysql://u:q@r/x\n", 4, "read_url", "another log-in"),
+    server("mysql://h/x", "    tls: {key: k}\n", 4, "tls", "together"),
+    server("mysql://h/x?sslmode=prefer", "    tls: {ca: c}\n", 4, "tls", "sure to have TLS"),
+    server("mysql://h/x?sslmode=disable", "    tls: {verify: false}\n", 4, "tls", "sure to have TLS"),
+    server("mysql:///x?socket=/s", "    tls: {ca: c}\n", 4, "tls", "over the network"),
+    server("mysql://h/x?sslmode=require", "    tls: {verify: true}\n", 4, "tls.verify", "use sslmode=verify-full"),
+    server("mysql://h/x?sslmode=prefer", "    tls: {verify: true}\n", 4, "tls.verify", "no certificate checked"),
+    server("mysql://h/x?sslmode=verify-ca", "    tls: {verify: false}\n", 4, "tls.verify", "is false, but"),
+    server("mysql://h/x", "    synchronous: normal\n", 4, "synchronous", "innodb_flush_log_at_trx_commit"),
+    server("mysql://h/x", "    busy_timeout: 30s\n", 4, "busy_timeout", "shorter than statement_timeout (30s)"),
+    server("mysql://h/x", "    statement_timeout: 10ms\n", 4, "statement_timeout", "from 100ms to 1h"),
+    server("mysql://h/x", "    connections_max: 0\n", 4, "connections_max", "from 1 to 1000"),
+    server("mysql://h/x", "    alarm_after: never\n", 4, "alarm_after", "must be a duration"),
+    server("sqlite:x", "    tls: {verify: true}\n", 4, "tls", "is for database servers"),
+    server("sqlite:x", "    read_url: sqlite:y\n", 4, "read_url", "is for database servers"),
+    server("sqlite:x", "    user: u\n", 4, "user", "is for database servers"),
+    server("sqlite:x", "    password: u\n", 4, "password", "is for database servers"),
+    server("sqlite:x", "    password_file: u\n", 4, "password_file", "is for database servers"),
+    server("sqlite:x", "    connect_timeout: 1s\n", 4, "connect_timeout", "is for database servers"),
+    server("sqlite:x", "    statement_timeout: 1s\n", 4, "statement_timeout", "is for database servers"),
+    server("sqlite:x", "    connections_max: 1\n", 4, "connections_max", "is for database servers")));
 
 INSTANTIATE_TEST_SUITE_P(
   syntax, whole_file,
@@ -278,6 +341,133 @@ INSTANTIATE_TEST_SUITE_P(
     pipeline_case{11, "      time: {from: payload.time, type: integer}\n      x: {from: $latency_ms, type: real}", 12,
                   "columns.x.from", "no column is one"}));
 
+class pipeline_on_server : public ::testing::TestWithParam<pipeline_case> {};
+
+// `replaced` is the line of the database.
+TEST_P(pipeline_on_server, has_this_one_problem) {
+  const auto& c = GetParam();
+  SCOPED_TRACE(c.text);
+  const auto& database = c.replaced == 0 ? postgresql_line : mysql_line;
+  expect_only(problems_of(pipeline_with(2, database) + c.text + "\n"), c.line, "ingest.p." + c.path, c.says);
+}
+
+constexpr std::size_t on_postgresql = 0;
+constexpr std::size_t on_mysql = 1;
+
+INSTANTIATE_TEST_SUITE_P(
+  writing, pipeline_on_server,
+  ::testing::Values(
+    pipeline_case{on_postgresql, "    writers: 0", 14, "writers", "from 1 to 64"},
+    pipeline_case{on_postgresql, "    on_conflict: replace", 14, "on_conflict", "one of ignore, update"},
+    pipeline_case{on_postgresql, "    order: note", 14, "order", "is for `on_conflict: update`"},
+    pipeline_case{on_postgresql, "    on_conflict: update\n    shards: 2", 4, "order", "no common order of arrival"},
+    pipeline_case{on_postgresql, "    on_conflict: update\n    order: nte", 15, "order",
+                  "'nte' is not among the columns; did you mean 'note'"},
+    pipeline_case{on_postgresql, "    on_conflict: update\n    order: note", 15, "order", "is optional"},
+    pipeline_case{on_postgresql, "    on_conflict: update\n    order: time", 15, "order", "is in the key"},
+    pipeline_case{on_postgresql, "      x: {from: payload.x, type: boolean}\n    on_conflict: update\n    order: x", 16,
+                  "order", "is boolean, which has no order"},
+    pipeline_case{on_postgresql, "      x: {value: 5, type: integer}\n    on_conflict: update\n    order: x", 16,
+                  "order", "does not say which record is newer"},
+    pipeline_case{on_postgresql, "      x: {from: $latency_ms, type: real}\n    on_conflict: update\n    order: x", 16,
+                  "order", "does not say which record is newer"},
+    pipeline_case{on_postgresql, "    hypertable: {chunk: 1d}", 14, "hypertable.time_column", "is missing"},
+    pipeline_case{on_postgresql, "    hypertable: {time_column: user}", 14, "hypertable.time_column",
+                  "is text, and must be a timestamp"},
+    pipeline_case{on_postgresql, "    hypertable: {time_column: tme}", 14, "hypertable.time_column",
+                  "did you mean 'time'"},
+    pipeline_case{on_postgresql, "      at: {from: $received, type: timestamp}\n    hypertable: {time_column: at}", 15,
+                  "hypertable.time_column", "is not in the key, and TimescaleDB"},
+    pipeline_case{on_postgresql, "    hypertable: {time_column: time, chunk: 59s}", 14, "hypertable.chunk",
+                  "from 1m to 3650d"},
+    pipeline_case{on_mysql, "    hypertable: {time_column: time}", 14, "hypertable", "is TimescaleDB's"},
+    pipeline_case{on_mysql, "      x: {from: payload.x, type: json}\n    indexes: [[user, x]]", 15, "indexes[0][1]",
+                  "'x' is json, which MySQL and MariaDB do not index"}));
+
+INSTANTIATE_TEST_SUITE_P(
+  writing, pipeline,
+  ::testing::Values(
+    pipeline_case{8, "    table: s.t", 8, "table", "SQLite has none"},
+    pipeline_case{8, "    table: s.", 8, "table", "SCHEMA.TABLE"},
+    pipeline_case{8, "    table: .t", 8, "table", "SCHEMA.TABLE"},
+    pipeline_case{8, "    table: a.s.t", 8, "table", "SCHEMA.TABLE"},
+    pipeline_case{8, "    table: s.penstock_t", 8, "table", "reserved"},
+    pipeline_case{14, "    writers: 2", 14, "writers", "must be 1 for SQLite"},
+    pipeline_case{14, "    hypertable: {time_column: time}", 14, "hypertable", "is TimescaleDB's"},
+    pipeline_case{13, "    on_conflict: update", 13, "on_conflict", "every column is in the key"},
+    pipeline_case{14, "    retention: 90", 14, "retention", "such as 500ms or 5s, or never"},
+    pipeline_case{14, "    retention: 59s", 14, "retention", "from 1m to 36500d, or never, not '59s'"},
+    pipeline_case{14, "    retention: 0s", 14, "retention", "from 1m to 36500d, or never, not '0s'"},
+    pipeline_case{14, "    retention_column: time", 14, "retention_column", "which is not set"},
+    pipeline_case{14, "    retention: 1d\n    retention_column: user", 15, "retention_column", "must be a timestamp"},
+    pipeline_case{14, "    retention: 1d\n    retention_column: tim", 15, "retention_column", "did you mean 'time'"},
+    pipeline_case{9, "    retention: 1d\n    key: [user]", 4, "retention_column", "the key has none"},
+    pipeline_case{14, "    dead_letters: {retention: 1s}", 14, "dead_letters.retention", "from 1m"},
+    pipeline_case{14, "    dead_letters: {file: x/}", 14, "dead_letters.file", "not a directory"},
+    pipeline_case{14, "    dead_letters: {file: ./x.db}", 14, "dead_letters.file", "is the file of database 'db'"},
+    pipeline_case{14, "    dead_letters: {file_bytes_max: 1B}", 14, "dead_letters.file_bytes_max",
+                  "from 64KiB to 64GiB"}));
+
+TEST(warnings, update_without_an_order_may_bring_back_an_older_row) {
+  const auto warnings = warnings_of(pipeline_with(14, "    on_conflict: update"));
+  expect_only(warnings, 14, "ingest.p.on_conflict", "a dead letter that is replayed arrives late");
+}
+
+TEST(warnings, there_are_none_where_an_order_says_what_is_newer) {
+  EXPECT_TRUE(warnings_of(pipeline_with(
+                            14, "      seq: {from: payload.s, type: integer}\n    on_conflict: update\n    order: seq"))
+                .empty());
+}
+
+/// Two pipelines alike, of the databases `db` and `other`; what differs stands in the arguments.
+std::string two_pipelines(const std::string& databases, const std::string& table, const std::string& first,
+                          const std::string& second) {
+  const std::string shared = ", topics: ['u/{user}'], key: [user], columns: {user: {from: topic.user, type: text}, "
+                             "n: {from: payload.n, type: integer}}";
+  return "brokers: {main: {embedded: true}}\n" + databases + "\ningest:\n" +
+         "  p: {broker: main, database: db, table: t" + shared + first + "}\n" +
+         "  q: {broker: main, database: other, table: " + table + shared + second + "}\n";
+}
+
+TEST(problems, a_table_is_the_same_however_it_is_named) {
+  const auto differ = [](const std::string& one, const std::string& other, const std::string& table) {
+    return problems_of(two_pipelines("databases: {db: {url: '" + one + "'}, other: {url: '" + other + "'}}", table, "",
+                                     ", on_conflict: update, order: n"));
+  };
+  const std::string says = "pipeline 'p' writes this table";
+  expect_only(differ("postgresql://h/x", "postgres://u@H:5432/x", "T"), 5, "ingest.q.table", says);
+  expect_only(differ("postgresql://h/x", "postgresql://h/x", "public.t"), 5, "ingest.q.table", says);
+  expect_only(differ("mysql://h/x", "mariadb://h/y", "x.t"), 5, "ingest.q.table", says);
+  EXPECT_TRUE(differ("postgresql://h/x", "postgresql://h/y", "t").empty());
+  EXPECT_TRUE(differ("postgresql://h/x", "postgresql://h:5433/x", "t").empty());
+  EXPECT_TRUE(differ("postgresql://h/x", "postgresql://h/x", "s.t").empty());
+  EXPECT_TRUE(differ("mysql://h/x", "mysql://h/y", "t").empty());
+  EXPECT_TRUE(differ("mysql://h/x", "postgresql://h:3306/x", "t").empty());
+}
+
+TEST(problems, two_pipelines_update_one_table_by_an_order_only) {
+  const std::string databases = "databases: {db: {url: 'sqlite:x'}, other: {url: 'sqlite:x'}}";
+  const auto both = [&](const std::string& rule) { return problems_of(two_pipelines(databases, "t", rule, rule)); };
+  expect_only(both(", on_conflict: update"), 5, "ingest.q.order", "two pipelines have no common order of arrival");
+  EXPECT_TRUE(both(", on_conflict: update, order: n").empty());
+}
+
+TEST(problems, a_file_of_dead_letters_belongs_to_one_pipeline) {
+  const std::string databases = "databases: {db: {url: 'sqlite:x'}, other: {url: 'sqlite:y'}}";
+  expect_only(problems_of(two_pipelines(databases, "t", ", dead_letters: {file: a/../l}", ", dead_letters: {file: l}")),
+              5, "ingest.q.dead_letters.file", "is the file of pipeline 'p' as well");
+}
+
+TEST(problems, pipelines_need_no_more_connections_than_there_may_be) {
+  const auto with_max = [](const std::string& max) {
+    return problems_of(two_pipelines("databases:\n  db: {url: 'postgresql://h/x', connections_max: " + max +
+                                       "}\n  other: {url: 'postgresql://h/y'}",
+                                     "t", ", writers: 4, dead_letters: {retention: 1d}", ", writers: 20"));
+  };
+  expect_only(with_max("4"), 3, "databases.db.connections_max", "is 4, and the pipelines need 5");
+  EXPECT_TRUE(with_max("5").empty());
+}
+
 TEST(problems, pipelines_may_share_a_table_only_if_they_agree_on_it) {
   const std::string second = R"(  q:
     broker: main
@@ -339,7 +529,8 @@ TEST(problems, a_misspelt_setting_is_not_reported_as_missing_too) {
 
 TEST(problems, a_broken_section_causes_no_problems_elsewhere) {
   expect_only(problems_of(pipeline_with(1, "brokers: [main]")), 1, "brokers", "must be a section");
-  expect_only(problems_of(pipeline_with(2, "databases: {db: {url: 'x:y'}}")), 2, "databases.db.url", "must be sqlite");
+  expect_only(problems_of(pipeline_with(2, "databases: {db: {url: 'x:y'}}")), 2, "databases.db.url",
+              "must begin with sqlite");
   expect_only(problems_of(pipeline_with(12, "      user: {from: topic.user, type: txt}")), 12,
               "ingest.p.columns.user.type", "did you mean 'text'");
 }

@@ -19,7 +19,12 @@ TEST(secrets, are_masked_by_show) {
                         "  a: {url: 'mqtt://h', user: u, password: hunter2}\n"
                         "  b: {url: 'mqtt://u:hunter2@h'}\n"
                         "  c: {url: 'mqtt://u@h', password_file: '" +
-                        file.string() + "'}\n");
+                        file.string() +
+                        "'}\n"
+                        "databases:\n"
+                        "  a: {url: 'postgresql://h/x', user: u, password: hunter2}\n"
+                        "  b: {url: 'mysql://u:hunter2@h/x', read_url: 'mysql://u:hunter2@r/x'}\n");
+  EXPECT_EQ(c.databases.at("b").read_address->password.value, "hunter2");
   EXPECT_EQ(c.brokers.at("b").password.value, "hunter2");
   EXPECT_EQ(c.brokers.at("c").password.value, "hunter3");
   for (const bool json : {false, true}) {
@@ -38,6 +43,16 @@ TEST(secrets, are_masked_in_differences) {
   EXPECT_THAT(changes[0].before + changes[0].after, Not(HasSubstr("hunter")));
 }
 
+TEST(secrets, of_databases_are_masked_in_differences) {
+  const auto with_password = [](const std::string& text) {
+    return loaded("databases: {a: {url: 'mysql://u:" + text + "@h/x', read_url: 'mysql://r/x'}}");
+  };
+  const auto changes = diff(with_password("hunter2"), with_password("hunter3"));
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].path, "databases.a.password");
+  EXPECT_EQ(changes[0].before + changes[0].after, "\"***\"\"***\"");
+}
+
 class secret_in : public ::testing::TestWithParam<const char*> {};
 
 // Each file is wrong, and holds the secret as text or through ${SECRET}.
@@ -52,7 +67,15 @@ INSTANTIATE_TEST_SUITE_P(
   ::testing::Values(
     "brokers: {b: {url: 'mqtt://u:hunter2@h:99999'}}", "brokers: {b: {url: 'mqtt://u:hun/hunter2@h:0'}}",
     "brokers: {b: {url: 'mqtt://u:hunter2%zz@h'}}", "brokers: {b: {url: 'http://u:hunter2@h'}}",
-    "databases: {d: {url: 'postgresql://u:hunter2@h/x'}}",
+    "databases: {d: {url: 'postgresql://u:hunter2@h'}}", "databases: {d: {url: 'postgresq://u:hunter2@h/x'}}",
+    "databases: {d: {url: 'mysql://u:hunter2%zz@h/x'}}",
+    "databases: {d: {url: 'postgresql://h/x?user=u&password=hunter2'}}",
+    "databases: {d: {url: 'postgresql://h/x?hunter2'}}", "databases: {d: {url: 'host=h password=hunter2'}}",
+    "databases: {d: {url: 'mysql://h/x', read_url: 'mysql://u:hunter2@r/x'}}",
+    "databases: {d: {url: 'mysql://u:hunter2@h/x', read_url: 'mysql://u:hunter3@r/x'}}",
+    "databases: {d: {url: 'mysql://u:hunter2@h/x', password: hunter2}}",
+    "databases: {d: {url: '${SECRET}:${SECRET}', read_url: '${SECRET}'}}",
+    "databases: {d: {url: 'mysql://${SECRET}/${SECRET}?socket=${SECRET}', read_url: '${SECRET}'}}",
     "brokers: {b: {url: 'mqtt://h', user: u, password: [hunter2]}}",
     "brokers: {b: {url: 'mqtt://h', user: u, password: {hunter2: x}}}",
     "brokers: {b: {url: 'mqtt://h', password: hunter2}}", "brokers: {b: {embedded: true, user: u, password: hunter2}}",
@@ -74,6 +97,10 @@ TEST(secrets, of_variables_get_into_no_problem_of_a_pipeline) {
     {7, "    database: ${SECRET}"},
     {8, "    table: ${SECRET}-"},
     {9, "    key: ['${SECRET}']"},
+    {14, "    on_conflict: update\n    order: ${SECRET}"},
+    {14, "    retention: 1d\n    retention_column: ${SECRET}"},
+    {14, "    hypertable: {time_column: '${SECRET}'}"},
+    {14, "    dead_letters: {file: '${SECRET}/', retention: '${SECRET}'}"},
     {14, "    indexes: [['${SECRET}'], ['user ${SECRET}']]"},
     {14, "      x: {from: 'topic.${SECRET}', type: text}"},
     {14, "      x: {from: '${SECRET}', type: '${SECRET}'}"},

@@ -39,11 +39,54 @@ TEST(show, prints_what_loads_to_the_same_configuration) {
   EXPECT_EQ(loaded(show(c, true)), c) << show(c, true);
 }
 
+TEST(show, prints_databases_as_they_load) {
+  const std::string tls = ", tls: {ca: ca.pem, certificate: c.pem, key: c.key";
+  const std::string urls[]{
+    "url: 'postgresql://u@h/x'",
+    "url: 'postgresql://h/x', tls: {verify: true}",
+    "url: 'mysql://h/x', read_url: 'mysql://r/y', user: v, connections_max: 3, alarm_after: 1h" + tls + "}",
+    "url: 'mysql://h/x', read_url: 'mysql://r/y'" + tls + ", verify: false}",
+    "url: 'mysql://h/x?sslmode=require', read_url: 'mysql://r/y?sslmode=verify-ca'" + tls + "}",
+    "url: 'mysql:///x?socket=/run/s', read_url: 'mysql://r/y'" + tls + "}",
+    "url: 'postgresql://:5433/a%2Fb%24%7Bc%7D%20%25?host=/run/a%26b', synchronous: off",
+    "url: 'mariadb://[::1]:3307/x?sslmode=disable', statement_timeout: 10s",
+  };
+  for (const std::string& url : urls) {
+    const configuration c = loaded("databases: {d: {" + url + "}}");
+    EXPECT_EQ(loaded(show(c, false)), c) << show(c, false);
+    EXPECT_EQ(loaded(show(c, true)), c) << show(c, true);
+  }
+}
+
+TEST(show, prints_what_a_pipeline_asks_of_its_database_as_it_loads) {
+  const std::string all = R"(      seq: {from: payload.seq, type: integer}
+    writers: 4
+    on_conflict: update
+    order: seq
+    hypertable: {time_column: time}
+    retention: 90d
+    retention_column: time
+    dead_letters: {retention: 30d, file: letters.log}
+)";
+  for (const std::string& more : {std::string{}, all}) {
+    const configuration c = loaded(pipeline_with(2, postgresql_line) + more);
+    EXPECT_EQ(loaded(show(c, false)), c) << show(c, false);
+    EXPECT_EQ(loaded(show(c, true)), c) << show(c, true);
+  }
+}
+
+TEST(show, prints_only_what_a_database_takes) {
+  const std::string text = show(loaded(pipeline_with()), false);
+  for (const char* line : {"connect_timeout: 10s\n    statement", "statement_timeout", "connections_max", "ca:"})
+    EXPECT_THAT(text, ::testing::Not(HasSubstr(line)));
+}
+
 TEST(show, prints_every_default) {
   const std::string text = show(loaded(pipeline_with()), false);
   for (const char* line :
        {"keep_alive: 30s\n", "bytes_max: 16MiB\n", "lag_warning: 5s\n", "restarts_max: 10\n", "level: info\n",
-        "synchronous: full\n", "busy_timeout: 5s\n", "http: 127.0.0.1:8080\n", "data: /etc/penstock/data\n"})
+        "synchronous: full\n", "retention: never\n", "on_conflict: ignore\n", "writers: 1\n", "alarm_after: 1m\n",
+        "busy_timeout: 5s\n", "http: 127.0.0.1:8080\n", "data: /etc/penstock/data\n"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 
@@ -60,6 +103,13 @@ TEST(diff, names_what_changed_and_whether_it_can_be_taken_live) {
               ::testing::ElementsAre("control.broker:  -> main", "control.status_topic:  -> \"penstock/{node}/status\"",
                                      "ingest.p.lag_warning: 1s -> 2s, live", "ingest.p.shards: 1 -> 2",
                                      "log.level: info -> debug, live"));
+}
+
+TEST(diff, says_never_where_nothing_is_deleted) {
+  const auto changes = diff(loaded(pipeline_with()), loaded(pipeline_with(14, "    retention: 90d")));
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].before, "never");
+  EXPECT_EQ(changes[0].after, "90d");
 }
 
 TEST(diff, names_what_came_and_went) {
@@ -85,6 +135,7 @@ TEST(reference, has_a_row_a_setting) {
   const std::string table = reference_markdown();
   for (const char* path :
        {"`data`", "`nodes.NAME.http`", "`brokers.NAME.tls.ca`", "`databases.NAME.synchronous`",
+        "`databases.NAME.tls.verify`", "`ingest.NAME.hypertable.chunk`", "`ingest.NAME.dead_letters.file`",
         "`ingest.NAME.columns.NAME.from`", "`ingest.NAME.in_flight.bytes_max`", "`control.status_topic`"})
     EXPECT_THAT(table, HasSubstr(std::string{"\n| "} + path + " | "));
 }

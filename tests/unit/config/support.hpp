@@ -53,6 +53,16 @@ inline std::vector<problem> problems_of(const std::string& text, const load_opti
   return problems == nullptr ? std::vector<problem>{} : *problems;
 }
 
+/// What is worth a look in a configuration that loads.
+inline std::vector<problem> warnings_of(const std::string& text) {
+  std::vector<problem> warnings;
+  load_options options = with({});
+  options.warnings = &warnings;
+  const auto made = load_text(text, "/etc/penstock/p.yaml", options);
+  EXPECT_TRUE(std::holds_alternative<configuration>(made));
+  return warnings;
+}
+
 inline std::string all_of(const std::vector<problem>& problems) {
   std::string text;
   for (const problem& p : problems)
@@ -96,6 +106,9 @@ inline const std::vector<std::string>& pipeline_lines() {
   };
   return lines;
 }
+
+inline const std::string postgresql_line = R"(databases: {db: {url: "postgresql://h/x"}})";
+inline const std::string mysql_line = R"(databases: {db: {url: "mysql://h/x"}})";
 
 /// pipeline_lines with `line` (from 1) replaced; one after the last adds.
 inline std::string pipeline_with(std::size_t line = 0, const std::string& text = {}) {

@@ -44,6 +44,36 @@ TEST(value, addresses_are_host_and_port) {
     EXPECT_FALSE(parse_address(text)) << text;
 }
 
+TEST(value, urls_of_databases_have_one_form) {
+  const auto printed = [](const char* text) {
+    const auto url = parse_database_url(text);
+    EXPECT_TRUE(url) << text << ": " << (url ? "" : url.error().message);
+    return url ? to_text(*url) : std::string{};
+  };
+  EXPECT_EQ(printed("sqlite:a/../b.db"), "sqlite:a/../b.db");
+  EXPECT_EQ(printed("postgres://u:p@h/x"), "postgresql://h:5432/x");
+  EXPECT_EQ(printed("mariadb://u:p@h:3307/x?sslmode=verify-ca"), "mysql://h:3307/x?sslmode=verify-ca");
+  EXPECT_EQ(printed("postgresql://[::1]/a%2fb%C3%A9?"), "postgresql://[::1]:5432/a%2Fb%C3%A9");
+  EXPECT_EQ(printed("postgresql://u@/x?host=/run/postgresql"), "postgresql:///x?host=/run/postgresql");
+  EXPECT_EQ(printed("postgresql://localhost:5433/x?host=%2Frun"), "postgresql://:5433/x?host=/run");
+  EXPECT_EQ(printed("mysql://localhost/x?socket=/run/a%26b"), "mysql:///x?socket=/run/a%26b");
+}
+
+TEST(value, urls_of_databases_have_parts) {
+  const auto url = parse_database_url("mysql://us%65r:p%40:/?#@h/x%20y?sslmode=require");
+  ASSERT_TRUE(url);
+  EXPECT_EQ(url->kind, database_kind::mysql);
+  EXPECT_EQ(url->address, (database_address{{}, "h", 3'306, "x y", "", {}, tls_mode::prefer}));
+  EXPECT_EQ(url->user, "user");
+  EXPECT_EQ(url->password, "p@:/?#");
+  EXPECT_EQ(url->tls_mode, tls_mode::require);
+  const auto socket = parse_database_url("postgresql:///x?host=/run");
+  ASSERT_TRUE(socket);
+  EXPECT_TRUE(is_socket(socket->address));
+  EXPECT_FALSE(is_socket(url->address));
+  EXPECT_EQ(socket->user, std::nullopt);
+}
+
 TEST(value, sources_print_as_they_were_written) {
   for (const char* text : {"payload.raw", "payload.rest", "payload.a", "payload.a.b[0].c", "payload[3].x",
                            "payload.a[0][1]", "topic", "topic.user_id", "$received", "$latency_ms"}) {
