@@ -6,6 +6,7 @@
 #include <caf/exit_reason.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock::actors {
 
@@ -52,9 +53,7 @@ void batch_writer_state::open() {
   installation = std::move(*id);
   // After a failed write only a write that succeeds shows that all is well: open() may succeed where write() does not.
   if (queue.empty() || failures == 0) {
-    failures = 0;
-    waits->reset();
-    config.board->running();
+    recovered();
     log::info(component, config.name, "table {} is open{}", config.table.name, first ? "" : " again");
   }
   for (const auto& ingestor : ingestors)
@@ -64,7 +63,7 @@ void batch_writer_state::open() {
 }
 
 void batch_writer_state::welcome(const ingestor_actor& ingestor) {
-  send_urgent(self, ingestor, attached{installation, config.demand_max});
+  send_urgent(self, ingestor, attached{config.lane, installation, config.demand_max});
 }
 
 void batch_writer_state::on_attach(const ingestor_actor& ingestor) {
@@ -108,11 +107,10 @@ void batch_writer_state::on_commit() {
   auto outcomes = store->write(batch);
   if (!outcomes)
     return retry_later(outcomes.error());
+  written = true;
   if (failures > 0) {
     log::info(component, config.name, "the database takes records again");
-    failures = 0;
-    waits->reset();
-    config.board->running();
+    recovered();
   }
   config.board->commit(messages);
   reply(*outcomes);
@@ -130,19 +128,50 @@ void batch_writer_state::reply(const std::vector<storage::frame_outcome>& outcom
     queue.pop_front();
     queued_messages -= done.messages;
     send_urgent(self, done.from,
-                committed{done.frame->chunk(), outcome.stored, outcome.duplicate, outcome.dead_lettered});
+                committed{config.lane, done.frame->chunk(), outcome.stored, outcome.duplicate, outcome.dead_lettered});
     if (freed.empty() || freed.back().first != done.from)
       freed.emplace_back(done.from, 0);
     freed.back().second += done.messages;
   }
   for (const auto& [ingestor, records] : freed)
-    send_urgent(self, ingestor, messages::demand{records});
+    send_urgent(self, ingestor, messages::demand{config.lane, records});
+}
+
+void batch_writer_state::recovered() {
+  failures = 0;
+  alarmed = false;
+  waits->reset();
+  config.board->running();
+  if (!checking) {
+    checking = true;
+    self->delayed_send(self, config.check_every, check_atom_v);
+  }
+}
+
+/// A database that went away while there was nothing to write is noticed here.
+void batch_writer_state::on_check() {
+  checking = false;
+  if (retrying || !store)
+    return; // it is noticed already; recovered() begins to check again
+  if (!std::exchange(written, false) && queue.empty())
+    return probe();
+  checking = true;
+  self->delayed_send(self, config.check_every, check_atom_v);
+}
+
+void batch_writer_state::probe() {
+  if (auto answered = store->ping(); !answered)
+    return retry_later(answered.error());
+  recovered();
 }
 
 void batch_writer_state::retry_later(const error& reason) {
   const bool fatal = disposition_of(reason.code) == disposition::fatal;
+  const auto now = self->clock().now();
   if (ends_connection(reason.code))
     store.reset();
+  if (failures == 0)
+    failing_since = now;
   if (failures++ == 0)
     log::write(fatal ? log::level::error : log::level::warning, component, config.name,
                reason.to_string() + (fatal ? "; nothing is written until this is mended" : "; trying again"));
@@ -151,6 +180,12 @@ void batch_writer_state::retry_later(const error& reason) {
   else
     config.board->waiting(reason.to_string());
   config.board->failed(reason.to_string(), wall_now());
+  if (!alarmed && now - failing_since >= config.alarm_after) {
+    alarmed = true;
+    config.board->alarm();
+    log::error(component, config.name, "ALARM: nothing could be written for {} s: {}",
+               std::chrono::duration_cast<std::chrono::seconds>(now - failing_since).count(), reason.to_string());
+  }
   retrying = true;
   self->delayed_send(self, fatal ? config.retry_max : waits->next(), retry_atom_v);
 }
@@ -193,11 +228,14 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
     [self](retry_atom) {
       auto& now = self->state;
       now.retrying = false;
-      if (now.store)
+      if (!now.store)
+        now.open();
+      else if (!now.queue.empty())
         now.on_commit();
       else
-        now.open();
+        now.probe();
     },
+    [self](check_atom) { self->state.on_check(); },
   };
 }
 

@@ -1,8 +1,9 @@
-// The batch-writer of one pipeline: owns one connection to the database, and commits what is there as soon as it is
-// free: the commit is the batching timer. Spawned detached, since the database blocks.
+// The batch-writer of one lane of a pipeline: owns one connection to the database, and commits what is there as soon as
+// it is free: the commit is the batching timer. Spawned detached, since the database blocks.
 //
 // Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand
-// is granted again only by a commit, so it stays shut while the database is away.
+// is granted again only by a commit, so it stays shut while the database is away. An idle connection is tried now and
+// then, so that the status tells the truth.
 #pragma once
 
 #include "config/config.hpp"
@@ -21,14 +22,17 @@
 namespace penstock::actors {
 
 struct batch_writer_config {
-  std::string name; ///< "telemetry/batch-writer"
+  std::string name; ///< "telemetry/batch-writer/0"
+  std::uint32_t lane = 0;
   storage::table table;
   std::uint32_t records_max = 5'000; ///< in one transaction
   std::uint32_t demand_max = 10'000; ///< records that one ingestor may have sent and not seen committed
   std::function<result<std::unique_ptr<storage::store>>()> open;
-  std::shared_ptr<telemetry::pipeline_board> board;
+  std::shared_ptr<telemetry::writer_board> board;
   std::chrono::milliseconds retry_min{50};
   std::chrono::milliseconds retry_max{5'000};
+  std::chrono::milliseconds alarm_after{60'000}; ///< an outage that lasts longer is an alarm
+  std::chrono::milliseconds check_every{5'000};  ///< the database, while there is nothing to write
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -55,16 +59,23 @@ struct batch_writer_state {
   bool committing = false; ///< a commit message is under way
   std::unique_ptr<backoff> waits;
   std::uint64_t failures = 0; ///< since the last success
-  bool retrying = false;      ///< a retry message is under way; nothing else touches the database
+  monotonic failing_since;    ///< where there are failures
+  bool alarmed = false;
+  bool checking = false; ///< a check message is under way
+  bool written = false;  ///< since the last check
+  bool retrying = false; ///< a retry message is under way; nothing else touches the database
   bool stopping = false;
 
   void open();
   void on_attach(const messages::ingestor_actor& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_commit();
+  void on_check();
   void on_down(const caf::actor_addr& ended);
   void reply(const std::vector<storage::frame_outcome>& outcomes);
   void retry_later(const error& reason);
+  void recovered();
+  void probe();
   void schedule_commit();
   void welcome(const messages::ingestor_actor& ingestor);
   void quit_when_done();

@@ -22,38 +22,54 @@ wall_time wall_now() {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
 }
 
+std::vector<std::size_t> key_columns(const config::ingest& pipeline) {
+  std::vector<std::size_t> key;
+  for (std::size_t index = 0; index < pipeline.columns.size(); ++index)
+    if (std::find(pipeline.key.begin(), pipeline.key.end(), pipeline.columns[index].name) != pipeline.key.end())
+      key.push_back(index);
+  return key;
+}
+
 } // namespace
 
 std::string ingestor_config::validate() const {
   if (name.empty() || !open_session || !board || !pipeline_board)
     return "an ingestor needs a name, a session and its boards";
-  if (pipeline.batch.records_max == 0)
-    return name + ": batch.records_max must be positive";
+  if (pipeline.batch.records_max == 0 || pipeline.writers == 0)
+    return name + ": batch.records_max and writers must be positive";
   return {};
 }
 
-void ingestor_state::on_writer(const caf::strong_actor_ptr& announced) {
-  if (writer)
-    on_writer_down(); // its end was not heard of yet
-  writer = caf::actor_cast<batch_writer_actor>(announced);
-  self->monitor(writer);
-  self->send(writer, attach_atom_v, ingestor_actor{self});
+void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr& announced) {
+  auto& lane = lanes.at(index);
+  if (lane.writer)
+    on_writer_down(index); // its end was not heard of yet
+  lane.writer = caf::actor_cast<batch_writer_actor>(announced);
+  self->monitor(lane.writer);
+  self->send(lane.writer, attach_atom_v, ingestor_actor{self});
 }
 
-void ingestor_state::on_writer_down() {
-  writer = nullptr;
-  demand.reset();
-  for (auto& [chunk, frame] : sent)
-    frame.unsent = true;
+void ingestor_state::on_writer_down(std::uint32_t index) {
+  lanes[index].writer = nullptr;
+  lanes[index].demand.reset();
+  for (auto& [where, frame] : sent)
+    if (where.lane == index)
+      frame.unsent = true;
   show();
   close_when_done();
 }
 
 void ingestor_state::on_attached(const attached& message) {
+  auto& demand = lanes.at(message.lane).demand;
   demand.reset();
   demand.grant(message.records);
   if (!session && !stopping)
     open_session(message.installation);
+  send_frames();
+}
+
+void ingestor_state::on_demand(const messages::demand& more) {
+  lanes.at(more.lane).demand.grant(more.records);
   send_frames();
 }
 
@@ -102,40 +118,77 @@ std::uint32_t ingestor_state::decode_up_to(std::uint32_t messages_max) {
   return count;
 }
 
+/// What every lane is ready to take.
+std::uint64_t ingestor_state::credit() const {
+  auto least = lanes.front().demand.available();
+  for (const auto& lane : lanes)
+    least = std::min(least, lane.demand.available());
+  return least;
+}
+
+bool ingestor_state::has_all_writers() const {
+  return std::all_of(lanes.begin(), lanes.end(), [](const lane& each) { return static_cast<bool>(each.writer); });
+}
+
 void ingestor_state::send_frames() {
   resend_frames();
-  while (writer && !waiting.empty() && demand.available() > 0) {
+  while (has_all_writers() && !waiting.empty() && credit() > 0) {
     const auto arrived = waiting.front().burst->arrived;
-    const auto count = decode_up_to(
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(demand.available(), config.pipeline.batch.records_max)));
-    const auto chunk = ledger.open_chunk(ledger.chunked() + count);
-    auto frame = builder->seal(config.pipeline.name, config.shard, 0, chunk);
-    demand.spend(count);
-    sent[chunk] = {frame, count, false, arrived};
-    self->send(writer, write_atom_v, std::move(frame), ingestor_actor{self});
+    const auto most = std::min<std::uint64_t>(credit(), config.pipeline.batch.records_max);
+    send_chunk(decode_up_to(static_cast<std::uint32_t>(most)), arrived);
   }
   show();
 }
 
+/// Sends what is in the builder: a frame for each lane that has a part of it.
+void ingestor_state::send_chunk(std::uint32_t count, wall_time arrived) {
+  std::vector<std::pair<std::uint32_t, record::frame_builder*>> parts;
+  if (lanes.size() == 1) {
+    parts.emplace_back(0, builder.get());
+  } else {
+    builder->deal(key, lane_builders);
+    for (std::uint32_t lane = 0; lane < lanes.size(); ++lane)
+      if (lane_builders[lane]->messages() > 0)
+        parts.emplace_back(lane, lane_builders[lane].get());
+  }
+  const auto chunk = ledger.open_chunk(ledger.chunked() + count, static_cast<std::uint32_t>(parts.size()));
+  for (const auto& [lane, content] : parts) {
+    const auto messages = static_cast<std::uint32_t>(content->messages());
+    const part where{chunk, lane};
+    auto& frame = sent[where] = {content->seal(config.pipeline.name, config.shard, 0, chunk), messages, false, arrived};
+    send(where, frame);
+  }
+}
+
+void ingestor_state::send(const part& where, sent_frame& frame) {
+  auto& lane = lanes[where.lane];
+  lane.demand.spend(frame.messages);
+  frame.unsent = false;
+  self->send(lane.writer, write_atom_v, frame.frame, ingestor_actor{self});
+}
+
+/// In the order of arrival of each lane.
 void ingestor_state::resend_frames() {
-  for (auto& [chunk, frame] : sent) {
-    if (!frame.unsent)
+  std::vector<bool> full(lanes.size(), false);
+  for (auto& [where, frame] : sent) {
+    const auto& lane = lanes[where.lane];
+    if (!frame.unsent || full[where.lane])
       continue;
-    if (!writer || demand.available() < frame.messages)
-      return;
-    demand.spend(frame.messages);
-    frame.unsent = false;
-    self->send(writer, write_atom_v, frame.frame, ingestor_actor{self});
+    if (lane.writer && lane.demand.available() >= frame.messages)
+      send(where, frame);
+    else
+      full[where.lane] = true;
   }
 }
 
 void ingestor_state::on_committed(const committed& message) {
-  const auto found = sent.find(message.chunk);
+  const auto found = sent.find({message.chunk, message.lane});
   if (found == sent.end())
     return; // committed twice: sent again to a new batch-writer after the former had committed it
   config.pipeline_board->latency(wall_now() - found->second.arrived, found->second.messages);
+  const auto messages = found->second.messages;
   sent.erase(found);
-  const auto released = ledger.commit_part(message.chunk);
+  const auto released = ledger.commit_part(message.chunk, messages);
   if (released && session)
     session->release(*released);
   config.board->apply({.committed = message.stored,
@@ -203,14 +256,14 @@ void ingestor_state::on_exit() {
     session->pause([me = ingestor_actor{self}] { caf::anon_send(me, paused_atom_v); });
   else
     quiet = true;
-  if (ledger.in_flight() > 0)
+  if (ledger.unreleased() > 0)
     log::info(component, config.name, "stopping: {} messages still to be committed", ledger.in_flight());
   close_when_done();
 }
 
 void ingestor_state::close_when_done() {
   // Without a batch-writer nothing can be flushed: the broker delivers it again.
-  if (!stopping || !quiet || closing || (writer && ledger.in_flight() > 0))
+  if (!stopping || !quiet || closing || (has_all_writers() && ledger.unreleased() > 0))
     return;
   closing = true;
   if (!session) {
@@ -221,7 +274,7 @@ void ingestor_state::close_when_done() {
 }
 
 void ingestor_state::show() {
-  config.board->credit(demand.available());
+  config.board->credit(credit());
   config.board->unacknowledged(ledger.bytes(), ledger.oldest());
 }
 
@@ -233,27 +286,33 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.self = self;
   state.config = std::move(config);
   state.decoder = decode::make_decoder(state.config.pipeline);
-  state.builder = std::make_unique<record::frame_builder>(decode::column_types(state.config.pipeline));
+  const auto types = decode::column_types(state.config.pipeline);
+  state.builder = std::make_unique<record::frame_builder>(types);
+  state.key = key_columns(state.config.pipeline);
+  state.lanes.resize(state.config.pipeline.writers);
+  for (std::size_t lane = 0; lane < state.lanes.size() && state.lanes.size() > 1; ++lane)
+    state.lane_builders.push_back(std::make_unique<record::frame_builder>(types));
   state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) {
-    if (self->state.writer && down.source == self->state.writer.address())
-      self->state.on_writer_down();
+    auto& lanes = self->state.lanes;
+    for (std::uint32_t lane = 0; lane < lanes.size(); ++lane)
+      if (lanes[lane].writer && down.source == lanes[lane].writer.address())
+        self->state.on_writer_down(lane);
   });
   self->set_exit_handler([self](caf::exit_msg& exit) {
     if (exit.reason)
       self->state.on_exit();
   });
   return {
-    [self](const messages::demand& more) {
-      self->state.demand.grant(more.records);
-      self->state.send_frames();
-    },
+    [self](const messages::demand& more) { self->state.on_demand(more); },
     [self](const attached& message) { self->state.on_attached(message); },
     [self](const committed& message) { self->state.on_committed(message); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
     [self](const connection_state_ptr& connection) { self->state.on_connection(*connection); },
-    [self](writer_atom, const caf::strong_actor_ptr& writer) { self->state.on_writer(writer); },
+    [self](writer_atom, std::uint32_t lane, const caf::strong_actor_ptr& writer) {
+      self->state.on_writer(lane, writer);
+    },
     [self](pause_atom) { self->state.on_pause(true); },
     [self](resume_atom) { self->state.on_pause(false); },
     [self](paused_atom) {

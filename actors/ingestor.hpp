@@ -1,5 +1,8 @@
-// The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writer's demand
+// The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writers' demand
 // goes; releases acknowledgements in order of arrival when commits come back.
+//
+// A pipeline has one lane or more, each with a batch-writer of its own. The records of one key always take the same
+// lane. A chunk is as large as every lane has demand for, since all of it may belong to one.
 //
 // Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and
 // `sent` together never hold more than that. Nothing is sent without demand.
@@ -18,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace penstock::actors {
 
@@ -39,10 +43,15 @@ struct ingestor_state {
   messages::ingestor_actor::stateful_pointer<ingestor_state> self = nullptr;
   ingestor_config config;
   std::unique_ptr<decode::decoder> decoder;
-  std::unique_ptr<record::frame_builder> builder;
+  std::unique_ptr<record::frame_builder> builder; ///< of the chunk that is being made
+  std::vector<std::size_t> key;                   ///< columns of the key
 
-  messages::batch_writer_actor writer; ///< null: none lives
-  demand_ledger demand;
+  struct lane {
+    messages::batch_writer_actor writer; ///< null: none lives
+    demand_ledger demand;
+  };
+  std::vector<lane> lanes;
+  std::vector<std::unique_ptr<record::frame_builder>> lane_builders; ///< where there are several lanes
   ack_ledger ledger;
 
   struct waiting_burst {
@@ -57,7 +66,12 @@ struct ingestor_state {
     bool unsent = false; ///< its batch-writer is gone: send it again
     wall_time arrived;   ///< its oldest message
   };
-  std::map<std::uint64_t, sent_frame> sent; ///< by chunk; until committed
+  struct part {
+    std::uint64_t chunk = 0;
+    std::uint32_t lane = 0;
+    friend auto operator<=>(const part&, const part&) = default;
+  };
+  std::map<part, sent_frame> sent; ///< until committed
 
   std::unique_ptr<actors::session> session; ///< null: not opened yet
   std::uint64_t incarnation = 0;            ///< on the board
@@ -68,8 +82,9 @@ struct ingestor_state {
   bool quiet = false;   ///< no burst comes any more
   bool closing = false; ///< the session's stop was asked for
 
-  void on_writer(const caf::strong_actor_ptr& announced);
-  void on_writer_down();
+  void on_writer(std::uint32_t lane, const caf::strong_actor_ptr& announced);
+  void on_writer_down(std::uint32_t lane);
+  void on_demand(const messages::demand& more);
   void on_attached(const messages::attached& message);
   void on_burst(const messages::burst_ptr& burst);
   void on_committed(const messages::committed& message);
@@ -78,7 +93,11 @@ struct ingestor_state {
   void on_pause(bool pause);
   void on_exit();
   void open_session(const std::string& installation);
+  std::uint64_t credit() const;
+  bool has_all_writers() const;
   void send_frames();
+  void send_chunk(std::uint32_t messages, wall_time arrived);
+  void send(const part& where, sent_frame& frame);
   void resend_frames();
   std::uint32_t decode_up_to(std::uint32_t messages_max);
   void close_when_done();

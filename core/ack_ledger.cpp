@@ -19,15 +19,18 @@ std::uint64_t ack_ledger::open_chunk(sequence last, std::uint32_t parts) {
   return first_chunk_ + chunks_.size() - 1;
 }
 
-std::optional<sequence> ack_ledger::commit_part(std::uint64_t number) {
+std::optional<sequence> ack_ledger::commit_part(std::uint64_t number, std::uint64_t messages) {
   if (number < first_chunk_ || number >= first_chunk_ + chunks_.size())
     return std::nullopt;
   auto& committed = chunks_[number - first_chunk_];
-  if (committed.parts > 0)
-    --committed.parts;
+  assert_that(committed.parts > 0, "a chunk has as many parts as are committed");
+  --committed.parts;
+  committed.committed += messages;
+  committed_ahead_ += messages;
   const auto before = released_;
   while (!chunks_.empty() && chunks_.front().parts == 0) {
     released_ = chunks_.front().last;
+    committed_ahead_ -= chunks_.front().committed;
     chunks_.pop_front();
     ++first_chunk_;
   }

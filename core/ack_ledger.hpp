@@ -21,14 +21,18 @@ public:
   /// Returns the chunk's number, rising by one from 1.
   std::uint64_t open_chunk(sequence last, std::uint32_t parts = 1);
 
-  /// A part of `chunk` is committed. Returns the last sequence that may now be acknowledged, if that changed. A chunk
-  /// that is not open is a repeated commit, and changes nothing.
-  std::optional<sequence> commit_part(std::uint64_t chunk);
+  /// A part of `chunk`, of that many messages, is committed. Returns the last sequence that may now be acknowledged, if
+  /// that changed. A chunk that is not open is a repeated commit, and changes nothing; that a part is not reported
+  /// twice while its chunk is open is the caller's to see to.
+  std::optional<sequence> commit_part(std::uint64_t chunk, std::uint64_t messages);
 
   sequence received() const { return received_; } ///< the last one; 0: none
   sequence chunked() const { return chunked_; }   ///< the last one that is in a chunk
   sequence released() const { return released_; } ///< the last one that may be acknowledged
-  std::uint64_t in_flight() const { return received_ - released_; }
+  /// Messages that are not committed yet.
+  std::uint64_t in_flight() const { return unreleased() - committed_ahead_; }
+  /// Messages that may not be acknowledged yet: in flight, or committed before an earlier one is.
+  std::uint64_t unreleased() const { return received_ - released_; }
 
   /// Of all arrivals that are not wholly released.
   std::uint64_t bytes() const { return bytes_; }
@@ -38,7 +42,8 @@ public:
 private:
   struct chunk {
     sequence last;
-    std::uint32_t parts; ///< still to be committed
+    std::uint32_t parts;         ///< still to be committed
+    std::uint64_t committed = 0; ///< messages of the other parts
   };
   struct arrival {
     sequence last;
@@ -52,6 +57,7 @@ private:
   sequence received_ = 0;
   sequence chunked_ = 0;
   sequence released_ = 0;
+  std::uint64_t committed_ahead_ = 0; ///< messages that are committed and not released
 };
 
 } // namespace penstock

@@ -2,9 +2,9 @@
 //
 // How data moves (per pipeline):
 //
-//   session --burst--> ingestor --attach--------------> batch-writer
+//   session --burst--> ingestor --attach--------------> batch-writer   of each lane
 //                      ingestor <--attached (demand)--- batch-writer   once the database is open
-//                      ingestor --write (frame)-------> batch-writer   spends demand
+//                      ingestor --write (frame)-------> batch-writer   spends demand; a frame for each lane of a chunk
 //                      ingestor <--committed----------- batch-writer   after the commit: acknowledges
 //                      ingestor <--demand-------------- batch-writer
 //   session <-release- ingestor
@@ -23,27 +23,30 @@
 
 namespace penstock::messages {
 
-/// The number of records that the sender is ready to take, in addition to what it asked for before.
+/// The number of records that a lane's batch-writer is ready to take, in addition to what it asked for before.
 struct demand {
+  std::uint32_t lane = 0;
   std::uint32_t records = 0;
 };
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, demand& x) {
-  return f(caf::meta::type_name("penstock::demand"), x.records);
+  return f(caf::meta::type_name("penstock::demand"), x.lane, x.records);
 }
 
 /// The answer to an attach, and the first demand. `installation` is the id that client ids are made of.
 struct attached {
+  std::uint32_t lane = 0;
   std::string installation;
   std::uint32_t records = 0;
 };
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, attached& x) {
-  return f(caf::meta::type_name("penstock::attached"), x.installation, x.records);
+  return f(caf::meta::type_name("penstock::attached"), x.lane, x.installation, x.records);
 }
 
-/// A frame is committed: its chunk's part may be acknowledged.
+/// A frame is committed: this lane's part of the chunk may be acknowledged.
 struct committed {
+  std::uint32_t lane = 0;
   std::uint64_t chunk = 0;
   std::uint32_t stored = 0;
   std::uint32_t duplicate = 0;
@@ -51,7 +54,7 @@ struct committed {
 };
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, committed& x) {
-  return f(caf::meta::type_name("penstock::committed"), x.chunk, x.stored, x.duplicate, x.dead_lettered);
+  return f(caf::meta::type_name("penstock::committed"), x.lane, x.chunk, x.stored, x.duplicate, x.dead_lettered);
 }
 
 } // namespace penstock::messages
@@ -83,22 +86,26 @@ namespace penstock::messages {
 
 /// Owns one shard's MQTT session; decodes, spends demand, releases acknowledgements. Does what an actor is told to do
 /// at its end too: on an exit message it stops reading, flushes, acknowledges, disconnects, and quits.
-using ingestor_actor =
-  caf::typed_actor<reacts<demand>,                             // from the batch-writer
-                   reacts<attached>,                           // from the batch-writer
-                   reacts<committed>,                          // from the batch-writer
-                   reacts<burst_ptr>,                          // from the session
-                   reacts<connection_state_ptr>,               // from the session
-                   reacts<writer_atom, caf::strong_actor_ptr>, // from the supervisor: there is a new batch-writer
-                   reacts<pause_atom>, reacts<resume_atom>,    // from the control topic
-                   reacts<check_atom>, reacts<paused_atom>,
-                   reacts<closed_atom>>; // its own: the lag, the end of the session
+using ingestor_actor = caf::typed_actor<reacts<demand>,               // from the batch-writer
+                                        reacts<attached>,             // from the batch-writer
+                                        reacts<committed>,            // from the batch-writer
+                                        reacts<burst_ptr>,            // from the session
+                                        reacts<connection_state_ptr>, // from the session
+                                        // from the supervisor: a lane has a new batch-writer
+                                        reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr>, reacts<pause_atom>,
+                                        reacts<resume_atom>, // from the control topic
+                                        reacts<check_atom>, reacts<paused_atom>,
+                                        reacts<closed_atom>>; // its own: the lag, the end of the session
 
-/// Owns one connection to the database; commits what is there as soon as it is free. Detached.
+/// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
+/// Detached.
 using batch_writer_actor =
   caf::typed_actor<reacts<attach_atom, ingestor_actor>, // answered by `attached`, once the database is open
                    reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
-                   reacts<commit_atom>, reacts<retry_atom>>;          // its own
+                   reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
+
+/// Deletes what is older than a pipeline keeps. Owns one connection to the database. Detached.
+using archiver_actor = caf::typed_actor<reacts<check_atom>>; // its own
 
 /// Registers every message type. Call it in the constructor of the system's configuration.
 inline void add_to(caf::actor_system_config& config) { config.add_message_types<caf::id_block::penstock>(); }

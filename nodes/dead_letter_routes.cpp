@@ -77,7 +77,7 @@ opened open_pipelines(const config::configuration& configuration, const std::str
         {errc::database_unavailable, "there is no " + file.string() + ": pipeline " + known + " has not run yet"});
       return made;
     }
-    auto store = storage::open(database, access);
+    auto store = storage::open(database, access, pipeline.dead_letters);
     if (!store) {
       made.refused = database_failed(database.name, store.error());
       return made;

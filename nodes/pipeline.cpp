@@ -1,5 +1,6 @@
 #include "nodes/pipeline.hpp"
 
+#include "actors/archiver.hpp"
 #include "actors/batch_writer.hpp"
 #include "actors/embedded_broker.hpp"
 #include "actors/ingestor.hpp"
@@ -35,14 +36,23 @@ child_spec supervisor_of(node_context& context, supervisor_config config, std::v
   return spec;
 }
 
-child_spec writer_of(node_context& context, const config::ingest& pipeline) {
+std::string writer_name(const config::ingest& pipeline, std::uint32_t lane) {
+  return pipeline.name + "/batch-writer/" + std::to_string(lane);
+}
+
+child_spec writer_of(node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
+  const auto& database = context.configuration.databases.at(pipeline.database);
   batch_writer_config config;
-  config.name = pipeline.name + "/batch-writer";
+  config.name = writer_name(pipeline, lane);
+  config.lane = lane;
   config.table = storage::table_of(pipeline);
   config.records_max = pipeline.batch.records_max;
   config.demand_max = std::max(2 * pipeline.batch.records_max, 1'000u);
-  config.open = [database = context.configuration.databases.at(pipeline.database)] { return storage::open(database); };
-  config.board = context.board.pipeline(pipeline.name);
+  config.open = [database, letters = pipeline.dead_letters] {
+    return storage::open(database, storage::access::read_write, letters);
+  };
+  config.board = context.board.writer(pipeline.name, lane);
+  config.alarm_after = database.alarm_after;
   child_spec spec;
   spec.name = config.name;
   spec.kind = batch_writer_state::name;
@@ -69,27 +79,55 @@ child_spec ingestor_of(node_context& context, const config::ingest& pipeline, st
   return spec;
 }
 
-void announce(const caf::actor& writer, const caf::actor& ingestor) {
+bool keeps_for_a_time(const config::ingest& pipeline) {
+  return pipeline.retention.count() > 0 || pipeline.dead_letters.retention.count() > 0;
+}
+
+child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
+  archiver_config config;
+  config.name = pipeline.name + "/archiver";
+  config.table = storage::table_of(pipeline);
+  config.retention = pipeline.retention;
+  config.column = pipeline.retention_column;
+  config.letters_retention = pipeline.dead_letters.retention;
+  config.open = [database = context.configuration.databases.at(pipeline.database)] { return storage::open(database); };
+  child_spec spec;
+  spec.name = config.name;
+  spec.kind = archiver_state::name;
+  spec.start = [config](caf::actor_system& system) {
+    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(archiver, config));
+  };
+  return spec;
+}
+
+void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
   if (writer && ingestor)
-    caf::anon_send(ingestor, messages::writer_atom_v, caf::actor_cast<caf::strong_actor_ptr>(writer));
+    caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer));
 }
 
 } // namespace
 
 child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline) {
-  std::vector<child_spec> children{writer_of(context, pipeline)};
-  for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
-    children.push_back(ingestor_of(context, pipeline, shard));
-
+  std::vector<child_spec> children;
+  std::vector<std::string> writers;
   std::vector<std::string> ingestors;
-  for (std::size_t i = 1; i < children.size(); ++i)
-    ingestors.push_back(children[i].name);
+  for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane) {
+    children.push_back(writer_of(context, pipeline, lane));
+    writers.push_back(children.back().name);
+  }
+  for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
+    children.push_back(ingestor_of(context, pipeline, shard));
+    ingestors.push_back(children.back().name);
+  }
+  if (keeps_for_a_time(pipeline))
+    children.push_back(archiver_of(context, pipeline));
   auto config = supervised(context, pipeline.name);
-  config.on_start = [writer = children.front().name, ingestors](const std::string& child, const auto& find) {
-    if (child != writer)
-      return announce(find(writer), find(child));
-    for (const auto& each : ingestors)
-      announce(find(writer), find(each));
+  // Whoever is new is made known to those of the other kind.
+  config.on_start = [writers, ingestors](const std::string& child, const auto& find) {
+    for (std::uint32_t lane = 0; lane < writers.size(); ++lane)
+      for (const auto& ingestor : ingestors)
+        if (child == writers[lane] || child == ingestor)
+          announce(lane, find(writers[lane]), find(ingestor));
   };
   return supervisor_of(context, std::move(config), std::move(children));
 }

@@ -3,12 +3,13 @@
 //   root                          one_for_one; stops all its children together
 //   ├── broker/NAME               embedded mosquitto, for each that is configured
 //   ├── NAME                      a pipeline: one_for_one
-//   │   ├── NAME/batch-writer     one connection to the database, a thread of its own
+//   │   ├── NAME/batch-writer/0   one connection to the database a lane, a thread of its own
 //   │   ├── NAME/ingestor/0       one MQTT session a shard
-//   │   └── NAME/ingestor/1 ...
+//   │   ├── NAME/ingestor/1 ...
+//   │   └── NAME/archiver         deletes what is older than `retention`, where configured
 //   └── presence                  status and control topic, where configured
 //
-// A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when the
+// A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when a
 // batch-writer fails, and send it again to the next one. A pipeline that keeps failing fails as a whole, and is
 // restarted by the root; a root that keeps failing ends the process (exit code 70).
 #pragma once

@@ -305,8 +305,8 @@ void print_text(std::ostream& out, const verdict& found, const ledger_header& he
 }
 
 /// Opens the database again each time, so that one that is down or not made yet may come.
-result<verdict> look(comparison& compared, const config::database& database) {
-  auto store = storage::open(database, storage::access::read_only);
+result<verdict> look(comparison& compared, const config::database& database, const config::dead_letters& letters) {
+  auto store = storage::open(database, storage::access::read_only, letters);
   if (!store)
     return store.error();
   return compared.hold_against(**store);
@@ -338,7 +338,7 @@ int verify(const verify_options& given, std::ostream& out, std::ostream& err) {
   const auto started = steady_clock::now();
   while (true) {
     const auto began = steady_clock::now();
-    auto found = look(compared, configuration.databases.at(pipeline->database));
+    auto found = look(compared, configuration.databases.at(pipeline->database), pipeline->dead_letters);
     const auto now = steady_clock::now();
     const bool over = now - started >= options.wait;
     if (over && !found) {

@@ -1,6 +1,7 @@
 #include "record/frame.hpp"
 
 #include "core/assert.hpp"
+#include "core/partition_hash.hpp"
 #include "record/frame.capnp.h"
 
 #include <capnp/any.h>
@@ -9,6 +10,7 @@
 #include <kj/exception.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -54,6 +56,11 @@ void fill(capnp::Data::Builder data, const void* from) { copy_padded(data.begin(
 } // namespace
 
 // ---- builder
+
+std::string_view frame_builder::strings::at(std::size_t row) const {
+  const std::size_t begin = row == 0 ? 0 : ends[row - 1];
+  return std::string_view{bytes}.substr(begin, ends[row] - begin);
+}
 
 void frame_builder::strings::append(std::string_view value) {
   bytes.append(value);
@@ -160,6 +167,52 @@ void frame_builder::add_letter(std::string_view topic, std::string_view payload,
     assert_that(column.size() == rows(), "no row is open when a letter is added");
   letters_.push_back({std::string{topic}, std::string{payload}, reason.code, reason.message, arrived});
   letters_words_ += words_for(topic.size()) + words_for(payload.size()) + words_for(reason.message.size() + 1);
+}
+
+std::uint64_t frame_builder::hash_of(std::span<const std::size_t> key, std::size_t row) const {
+  partition_hash hash;
+  for (const auto index : key) {
+    const auto& column = columns_[index];
+    if (is_string(column.type))
+      hash.add(column.values.at(row));
+    else if (is_integer(column.type))
+      hash.add(static_cast<std::uint64_t>(column.integers[row]));
+    else if (column.type == column_type::real)
+      hash.add(std::bit_cast<std::uint64_t>(column.reals[row] + 0.0)); // -0.0 is 0.0
+    else
+      hash.add(std::uint64_t{column.booleans[row]});
+  }
+  return hash.value();
+}
+
+void frame_builder::copy_row(std::size_t row, frame_builder& to) const {
+  for (std::size_t index = 0; index < columns_.size(); ++index) {
+    const auto& column = columns_[index];
+    if (column.null(row))
+      to.set_null(index);
+    else if (is_string(column.type))
+      to.set_string(index, column.values.at(row));
+    else if (is_integer(column.type))
+      to.set_integer(index, column.integers[row]);
+    else if (column.type == column_type::real)
+      to.set_real(index, column.reals[row]);
+    else
+      to.set_boolean(index, column.booleans[row] != 0);
+  }
+  to.commit_row(topics_.at(row), payloads_.at(row), wall_time{std::chrono::microseconds{arrived_[row]}});
+}
+
+void frame_builder::deal(std::span<const std::size_t> key, std::span<const std::unique_ptr<frame_builder>> lanes) {
+  for (std::size_t row = 0; row < rows(); ++row)
+    copy_row(row, *lanes[hash_of(key, row) % lanes.size()]);
+  for (const auto& each : letters_) {
+    partition_hash hash;
+    hash.add(each.topic);
+    hash.add(each.payload);
+    lanes[hash.value() % lanes.size()]->add_letter(each.topic, each.payload, {each.code, each.reason},
+                                                   wall_time{each.arrived});
+  }
+  clear();
 }
 
 void frame_builder::clear() {

@@ -143,6 +143,11 @@ public:
   std::size_t messages() const { return rows() + letters(); } ///< rows and letters
   std::size_t bytes() const; ///< what a frame sealed now would take, but for its pipeline
 
+  /// Deals all rows and letters to `lanes`, builders of the same columns, and is empty again afterwards. Rows that are
+  /// the same in the columns `key` go to the same lane (core/partition_hash.hpp), letters of the same topic and payload
+  /// too.
+  void deal(std::span<const std::size_t> key, std::span<const std::unique_ptr<frame_builder>> lanes);
+
   /// The frame; the builder is empty again afterwards. What was collected must fit frame::bytes_max.
   frame seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk);
 
@@ -151,6 +156,7 @@ private:
   struct strings {
     std::string bytes;
     std::vector<std::uint32_t> ends;
+    std::string_view at(std::size_t row) const;
     void append(std::string_view value);
     void truncate(std::size_t rows);
     void clear();
@@ -163,6 +169,7 @@ private:
     std::vector<std::uint8_t> booleans;
     strings values;
     std::size_t size() const;
+    bool null(std::size_t row) const { return row / 8 < nulls.size() && ((nulls[row / 8] >> (row % 8)) & 1) != 0; }
   };
   struct letter {
     std::string topic;
@@ -172,6 +179,8 @@ private:
     wall_time arrived;
   };
   void clear();
+  std::uint64_t hash_of(std::span<const std::size_t> key, std::size_t row) const;
+  void copy_row(std::size_t row, frame_builder& to) const;
 
   std::vector<column> columns_;
   strings topics_;

@@ -102,8 +102,11 @@ result<std::vector<column_type>> key_types(const table& table) {
 
 } // namespace
 
-sql_store::sql_store(std::unique_ptr<connection> database, access access)
-  : database_(std::move(database)), access_(access), own_(*database_) {}
+sql_store::sql_store(std::unique_ptr<connection> database, access access, const config::dead_letters& letters)
+  : database_(std::move(database)), access_(access), own_(*database_) {
+  if (!letters.file.empty())
+    letter_file_.emplace(letters.file, letters.file_bytes_max);
+}
 
 result<void> sql_store::check_table(const table& target) {
   if (auto fine = check_names(database_->words(), target); !fine)
@@ -195,11 +198,45 @@ result<void> sql_store::keep(const letters& all) {
   const auto keep = [&](std::size_t first, std::size_t last) {
     return database_->keep_letters(std::span{sorted}.subspan(first, last - first));
   };
-  const auto refuse = [](std::size_t, const error& why) -> result<void> {
-    return error{errc::internal, "the database refuses a dead letter: " + why.message};
-  };
+  const auto refuse = [&](std::size_t index, const error& why) { return keep_in_file(sorted[index], why); };
   auto kept = insert_around_bad_rows(0, sorted.size(), keep, refuse);
   return kept ? result<void>{} : result<void>{kept.error()};
+}
+
+/// Before the commit: a crash in between leaves it in the file, where the next time finds it again.
+result<void> sql_store::keep_in_file(const kept_letter& letter, const error& why) {
+  if (!letter_file_)
+    return error{errc::internal, "the database refuses a dead letter, and no file is configured for it (" +
+                                   std::string{"dead_letters.file of pipeline '"} + pipeline_ + "'): " + why.message};
+  auto there = letter_file_->read();
+  if (!there)
+    return there.error();
+  auto& kept = there->letters[letter.id];
+  const bool is_new = kept.seen == 0;
+  kept = {.id = letter.id,
+          .pipeline = pipeline_,
+          .topic = std::string{letter.topic},
+          .payload = std::string{letter.payload},
+          .payload_bytes = letter.payload.size(),
+          .code = letter.code,
+          .reason = letter.reason + "; the database refuses the dead letter too: " + why.message,
+          .first_seen = is_new ? letter.first_seen : std::min(kept.first_seen, letter.first_seen),
+          .last_seen = std::max(is_new ? letter.last_seen : kept.last_seen, letter.last_seen),
+          .seen = kept.seen + letter.seen,
+          .attempts = kept.attempts};
+  return letter_file_->put({&kept, 1});
+}
+
+/// Of one pipeline, or of all where it is empty.
+result<std::map<std::string, dead_letter>> sql_store::letters_in_file(const std::string& pipeline) {
+  if (!letter_file_)
+    return std::map<std::string, dead_letter>{};
+  auto there = letter_file_->read();
+  if (!there)
+    return there.error();
+  std::erase_if(there->letters,
+                [&](const auto& each) { return !pipeline.empty() && each.second.pipeline != pipeline; });
+  return std::move(there->letters);
 }
 
 result<std::vector<frame_outcome>> sql_store::write(std::span<const record::frame_view* const> frames) {
@@ -263,21 +300,69 @@ result<std::vector<std::optional<error>>> sql_store::replay(std::span<const retr
   }
   if (auto committed = changes->commit(); !committed)
     return committed.error();
+  if (auto settled = settle_file(letters, outcomes); !settled)
+    return settled.error();
   return outcomes;
+}
+
+/// What a replay means for the letters that are in the file. After the commit: a crash in between leaves a letter whose
+/// record is stored, and its next replay finds the duplicate.
+result<void> sql_store::settle_file(std::span<const retried_letter> letters,
+                                    std::span<const std::optional<error>> outcomes) {
+  auto there = letters_in_file(pipeline_);
+  if (!there || there->empty())
+    return there ? result<void>{} : result<void>{there.error()};
+  std::vector<std::string> gone;
+  std::vector<dead_letter> tried;
+  for (std::size_t index = 0; index < letters.size(); ++index) {
+    const auto found = there->find(letters[index].id);
+    if (found == there->end())
+      continue;
+    ++found->second.attempts;
+    if (outcomes[index])
+      tried.push_back(found->second);
+    else
+      gone.push_back(found->first);
+  }
+  if (auto removed = letter_file_->remove(gone); !removed)
+    return removed;
+  return letter_file_->put(tried);
 }
 
 result<std::vector<dead_letter>> sql_store::dead_letters(const dead_letter_filter& filter) {
   auto there = own_.there();
   if (!there)
     return there.error();
-  return *there ? own_.dead_letters(filter) : std::vector<dead_letter>{};
+  auto letters = *there ? own_.dead_letters(filter) : std::vector<dead_letter>{};
+  auto in_file = letters_in_file(filter.pipeline);
+  if (!letters || !in_file || in_file->empty())
+    return in_file ? letters : in_file.error();
+  for (auto& [id, letter] : *in_file) {
+    if (!id.starts_with(filter.id.value_or("")) || (filter.after && id <= *filter.after))
+      continue;
+    if (!filter.payloads)
+      letter.payload.clear();
+    letters->push_back(std::move(letter));
+  }
+  std::sort(letters->begin(), letters->end(), [&](const dead_letter& left, const dead_letter& right) {
+    if (!filter.after && left.last_seen != right.last_seen)
+      return left.last_seen > right.last_seen;
+    return left.id < right.id;
+  });
+  if (filter.limit != 0 && letters->size() > filter.limit)
+    letters->resize(filter.limit);
+  return letters;
 }
 
 result<std::uint64_t> sql_store::dead_letter_count(const std::string& pipeline) {
   auto there = own_.there();
   if (!there)
     return there.error();
-  return *there ? own_.dead_letter_count(pipeline) : std::uint64_t{0};
+  auto count = *there ? own_.dead_letter_count(pipeline) : std::uint64_t{0};
+  auto in_file = letters_in_file(pipeline);
+  if (!count || !in_file)
+    return in_file ? count : in_file.error();
+  return *count + in_file->size();
 }
 
 result<void> sql_store::for_each_key(const table& table, const std::function<bool(const key_text&)>& visit) {

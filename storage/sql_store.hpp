@@ -3,6 +3,7 @@
 #pragma once
 
 #include "storage/connection.hpp"
+#include "storage/letter_file.hpp"
 #include "storage/own_tables.hpp"
 #include "storage/store.hpp"
 
@@ -15,7 +16,7 @@ namespace penstock::storage {
 
 class sql_store final : public store {
 public:
-  sql_store(std::unique_ptr<connection> database, access access);
+  sql_store(std::unique_ptr<connection> database, access access, const config::dead_letters& letters);
 
   result<void> prepare(const table& table) override;
   result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) override;
@@ -42,11 +43,15 @@ private:
                                std::vector<std::uint32_t>& refused_of);
   result<std::uint32_t> insert_all(const batch_view& batch, letters& refused, std::vector<std::uint32_t>& refused_of);
   result<void> keep(const letters& all);
+  result<void> keep_in_file(const kept_letter& letter, const error& why);
+  result<std::map<std::string, dead_letter>> letters_in_file(const std::string& pipeline);
   result<std::optional<error>> replay_letter(const retried_letter& letter);
+  result<void> settle_file(std::span<const retried_letter> letters, std::span<const std::optional<error>> outcomes);
 
   std::unique_ptr<connection> database_;
   access access_;
   own_tables own_;
+  std::optional<letter_file> letter_file_;
   bool prepared_ = false;
   std::string pipeline_;
 };

@@ -1,7 +1,6 @@
 #include "storage/sqlite.hpp"
 
 #include "storage/key_text.hpp"
-#include "storage/sql_store.hpp"
 #include "storage/sqlite_handle.hpp"
 #include "storage/sqlite_rows.hpp"
 #include "storage/sqlite_schema.hpp"
@@ -246,7 +245,7 @@ error cannot_open(const config::database& settings, const error& why) {
 
 } // namespace sqlite
 
-result<std::unique_ptr<store>> open_sqlite(const config::database& settings, access access) {
+result<std::unique_ptr<connection>> open_sqlite(const config::database& settings, access access) {
   const auto path = settings.address.path.string();
   if (path.find('"') != std::string::npos)
     return error{errc::configuration, "database '" + settings.name + "': a path with \" cannot be opened"};
@@ -256,9 +255,7 @@ result<std::unique_ptr<store>> open_sqlite(const config::database& settings, acc
     auto* database = static_cast<soci::sqlite3_session_backend*>(session->get_backend())->conn_;
     if (auto ready = sqlite::set_up(database, settings, access); !ready)
       return sqlite::cannot_open(settings, ready.error());
-    std::unique_ptr<store> made =
-      std::make_unique<sql_store>(std::make_unique<sqlite::sqlite_connection>(std::move(session), database), access);
-    return made;
+    return std::unique_ptr<connection>{std::make_unique<sqlite::sqlite_connection>(std::move(session), database)};
   } catch (const soci::soci_error& thrown) {
     // SOCI does not say why: errno still does.
     const auto reason = errno;

@@ -1,11 +1,11 @@
 // The SQLite dialect: one file, one writer at a time, readers beside it.
 #pragma once
 
-#include "storage/store.hpp"
+#include "storage/connection.hpp"
 
 namespace penstock::storage {
 
 /// See open() in store.hpp.
-result<std::unique_ptr<store>> open_sqlite(const config::database& database, access access);
+result<std::unique_ptr<connection>> open_sqlite(const config::database& database, access access);
 
 } // namespace penstock::storage

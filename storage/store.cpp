@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/hex.hpp"
+#include "storage/sql_store.hpp"
 #include "storage/sqlite.hpp"
 
 #include <openssl/evp.h>
@@ -37,13 +38,17 @@ std::string dead_letter_id(std::string_view topic, std::string_view payload) {
   return to_hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
-result<std::unique_ptr<store>> open(const config::database& database, access access) {
+result<std::unique_ptr<store>> open(const config::database& database, access access,
+                                    const config::dead_letters& letters) {
+  result<std::unique_ptr<connection>> opened = error{errc::unsupported, "no such kind of database"};
   switch (database.kind) {
-  case config::database_kind::sqlite: return open_sqlite(database, access);
+  case config::database_kind::sqlite: opened = open_sqlite(database, access); break;
   case config::database_kind::postgresql:
   case config::database_kind::mysql: break;
   }
-  return error{errc::unsupported, "database '" + database.name + "': no such kind of database"};
+  if (!opened)
+    return opened.error();
+  return std::unique_ptr<store>{std::make_unique<sql_store>(*std::move(opened), access, letters)};
 }
 
 } // namespace penstock::storage

@@ -129,8 +129,11 @@ public:
 
 enum class access : std::uint8_t { read_write, read_only };
 
-/// Opens a connection. Creates a SQLite file where it is missing (read_write). connection_refused, not_authorised,
-/// database_damaged and so on say what is wrong; nothing of a password is in the message.
-result<std::unique_ptr<store>> open(const config::database& database, access access = access::read_write);
+/// Opens a connection; read-only at the replica, where one is configured. Creates a SQLite file where it is missing
+/// (read_write). connection_refused, not_authorised, database_damaged and so on say what is wrong; nothing of a
+/// password is in the message. `letters` is the pipeline's: where it names a file, dead letters that the database
+/// refuses go there, and are listed and replayed from there too.
+result<std::unique_ptr<store>> open(const config::database& database, access access = access::read_write,
+                                    const config::dead_letters& letters = {});
 
 } // namespace penstock::storage

@@ -20,6 +20,30 @@ wall_time wall_now() {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
 }
 
+/// The worst state of the lanes, with its reason; the latest error; the sums of the rest.
+writer_status together(const std::vector<writer_status>& writers) {
+  if (writers.empty())
+    return {};
+  writer_status all = writers.front();
+  for (std::size_t index = 1; index < writers.size(); ++index) {
+    const auto& next = writers[index];
+    if (next.state > all.state) {
+      all.state = next.state;
+      all.reason = next.reason;
+    }
+    all.alarm = all.alarm || next.alarm;
+    all.queue_frames += next.queue_frames;
+    all.queue_records += next.queue_records;
+    all.commits += next.commits;
+    all.commit_records += next.commit_records;
+    if (next.last_error_at && (!all.last_error_at || *next.last_error_at > *all.last_error_at)) {
+      all.last_error = next.last_error;
+      all.last_error_at = next.last_error_at;
+    }
+  }
+  return all;
+}
+
 } // namespace
 
 std::uint64_t account::rejected_total() const {
@@ -131,53 +155,64 @@ shard_status shard_board::status(wall_time now, monotonic now_monotonic) const {
   return status;
 }
 
-pipeline_board::pipeline_board(std::string name) { status_.name = std::move(name); }
+writer_board::writer_board(std::uint32_t lane) { status_.lane = lane; }
 
-void pipeline_board::running() {
+void writer_board::running() {
   std::lock_guard lock{mutex_};
-  status_.writer.state = writer_state::running;
-  status_.writer.reason.clear();
+  status_.state = writer_state::running;
+  status_.reason.clear();
+  status_.alarm = false;
 }
 
-void pipeline_board::waiting(std::string_view reason) {
+void writer_board::waiting(std::string_view reason) {
   std::lock_guard lock{mutex_};
-  status_.writer.state = writer_state::waiting;
-  status_.writer.reason = reason;
+  status_.state = writer_state::waiting;
+  status_.reason = reason;
 }
 
-void pipeline_board::stopped(std::string_view reason) {
+void writer_board::stopped(std::string_view reason) {
   std::lock_guard lock{mutex_};
-  status_.writer.state = writer_state::stopped;
-  status_.writer.reason = reason;
+  status_.state = writer_state::stopped;
+  status_.reason = reason;
 }
 
-void pipeline_board::queue(std::uint64_t frames, std::uint64_t records) {
+void writer_board::alarm() {
   std::lock_guard lock{mutex_};
-  status_.writer.queue_frames = frames;
-  status_.writer.queue_records = records;
+  status_.alarm = true;
 }
 
-void pipeline_board::commit(std::uint64_t records) {
+void writer_board::queue(std::uint64_t frames, std::uint64_t records) {
   std::lock_guard lock{mutex_};
-  ++status_.writer.commits;
-  status_.writer.commit_records += records;
+  status_.queue_frames = frames;
+  status_.queue_records = records;
 }
 
-void pipeline_board::failed(std::string_view error, wall_time now) {
+void writer_board::commit(std::uint64_t records) {
   std::lock_guard lock{mutex_};
-  status_.writer.last_error = error;
-  status_.writer.last_error_at = now;
+  ++status_.commits;
+  status_.commit_records += records;
+}
+
+void writer_board::failed(std::string_view error, wall_time now) {
+  std::lock_guard lock{mutex_};
+  status_.last_error = error;
+  status_.last_error_at = now;
+}
+
+writer_status writer_board::status() const {
+  std::lock_guard lock{mutex_};
+  return status_;
 }
 
 void pipeline_board::latency(std::chrono::microseconds arrival_to_commit, std::uint64_t count) {
   const auto value = static_cast<std::uint64_t>(std::max<std::int64_t>(arrival_to_commit.count(), 0));
   std::lock_guard lock{mutex_};
-  status_.latency.record(value, count);
+  latency_.record(value, count);
 }
 
-pipeline_status pipeline_board::status() const {
+histogram pipeline_board::latency() const {
   std::lock_guard lock{mutex_};
-  return status_;
+  return latency_;
 }
 
 board::board(node_status node) : node_(std::move(node)) {}
@@ -187,13 +222,21 @@ board::~board() = default;
 board::pipeline_slot& board::slot_of(const std::string& pipeline) {
   auto& found = pipelines_[pipeline];
   if (!found.pipeline)
-    found.pipeline = std::make_shared<pipeline_board>(pipeline);
+    found.pipeline = std::make_shared<pipeline_board>();
   return found;
 }
 
 std::shared_ptr<pipeline_board> board::pipeline(const std::string& name) {
   std::lock_guard lock{mutex_};
   return slot_of(name).pipeline;
+}
+
+std::shared_ptr<writer_board> board::writer(const std::string& pipeline, std::uint32_t lane) {
+  std::lock_guard lock{mutex_};
+  auto& slot = slot_of(pipeline).writers[lane];
+  if (!slot)
+    slot = std::make_shared<writer_board>(lane);
+  return slot;
 }
 
 std::shared_ptr<shard_board> board::shard(const std::string& pipeline, std::uint32_t shard) {
@@ -229,6 +272,26 @@ void board::broker(const std::string& name, std::int64_t pid, std::uint16_t port
   brokers_[name] = {name, pid, port};
 }
 
+pipeline_status board::status_of(const std::string& name, const pipeline_slot& slot, wall_time now,
+                                 monotonic now_monotonic) {
+  pipeline_status pipeline;
+  pipeline.name = name;
+  pipeline.latency = slot.pipeline->latency();
+  for (const auto& [lane, writer] : slot.writers)
+    pipeline.writers.push_back(writer->status());
+  pipeline.writer = together(pipeline.writers);
+  for (const auto& [number, shard] : slot.shards) {
+    const auto& status = pipeline.shards.emplace_back(shard->status(now, now_monotonic));
+    pipeline.account += status.account;
+    pipeline.credit += status.credit;
+    pipeline.unacknowledged_bytes += status.unacknowledged_bytes;
+    pipeline.lag = std::max(pipeline.lag, status.lag);
+    pipeline.received_rate += status.received_rate;
+    pipeline.committed_rate += status.committed_rate;
+  }
+  return pipeline;
+}
+
 snapshot board::snapshot() const { return snapshot(wall_now(), std::chrono::steady_clock::now()); }
 
 snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
@@ -239,19 +302,8 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
   std::lock_guard lock{mutex_};
   result.actors = values_of(actors_, result.actors);
   result.brokers = values_of(brokers_, result.brokers);
-  for (const auto& [name, boards] : pipelines_) {
-    auto pipeline = boards.pipeline->status();
-    for (const auto& [number, shard] : boards.shards) {
-      const auto& status = pipeline.shards.emplace_back(shard->status(now, now_monotonic));
-      pipeline.account += status.account;
-      pipeline.credit += status.credit;
-      pipeline.unacknowledged_bytes += status.unacknowledged_bytes;
-      pipeline.lag = std::max(pipeline.lag, status.lag);
-      pipeline.received_rate += status.received_rate;
-      pipeline.committed_rate += status.committed_rate;
-    }
-    result.pipelines.push_back(std::move(pipeline));
-  }
+  for (const auto& [name, slot] : pipelines_)
+    result.pipelines.push_back(status_of(name, slot, now, now_monotonic));
   return result;
 }
 
@@ -262,9 +314,12 @@ readiness ready(const snapshot& snapshot) {
       if (!shard.connection.connected)
         result.reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
                                  " is not connected: " + shard.connection.reason);
-    if (pipeline.writer.state != writer_state::running)
-      result.reasons.push_back(pipeline.name + ": the writer is " + std::string{name_of(pipeline.writer.state)} + ": " +
-                               pipeline.writer.reason);
+    for (const auto& writer : pipeline.writers)
+      if (writer.state != writer_state::running)
+        result.reasons.push_back(
+          pipeline.name + ": " +
+          (pipeline.writers.size() == 1 ? "the writer" : "writer " + std::to_string(writer.lane)) + " is " +
+          std::string{name_of(writer.state)} + ": " + writer.reason);
   }
   result.ready = result.reasons.empty();
   return result;

@@ -63,8 +63,10 @@ enum class writer_state : std::uint8_t {
 std::string_view name_of(writer_state state) noexcept; ///< "running", ...
 
 struct writer_status {
+  std::uint32_t lane = 0;
   writer_state state = writer_state::waiting;
   std::string reason = "starting"; ///< empty while it runs
+  bool alarm = false;              ///< it has not been able to write for longer than alarm_after
   std::uint64_t queue_frames = 0;
   std::uint64_t queue_records = 0;
   std::uint64_t commits = 0;
@@ -96,9 +98,10 @@ struct pipeline_status {
   std::chrono::milliseconds lag{0}; ///< the longest of the shards
   double received_rate = 0;
   double committed_rate = 0;
-  writer_status writer;
-  histogram latency;                ///< arrival to commit, in microseconds, since the process started
-  std::vector<shard_status> shards; ///< by number
+  writer_status writer;               ///< of all lanes together: the worst state, and the sums
+  std::vector<writer_status> writers; ///< by lane
+  histogram latency;                  ///< arrival to commit, in microseconds, since the process started
+  std::vector<shard_status> shards;   ///< by number
 };
 
 struct actor_status {
@@ -173,27 +176,37 @@ private:
   rate_meter committed_;
 };
 
-/// Written by the batch-writer of one pipeline (latencies also by its ingestors).
-class pipeline_board {
+/// Written by the batch-writer of one lane.
+class writer_board {
 public:
-  explicit pipeline_board(std::string name);
+  explicit writer_board(std::uint32_t lane);
 
   void running();
   void waiting(std::string_view reason);
   void stopped(std::string_view reason);
+  void alarm(); ///< until it runs again
   void queue(std::uint64_t frames, std::uint64_t records);
   /// A commit of `records` rows, duplicates and letters.
   void commit(std::uint64_t records);
   void failed(std::string_view error, wall_time now);
-  /// `count` messages were committed that long after they arrived (all messages of a burst arrive at one time).
-  void latency(std::chrono::microseconds arrival_to_commit, std::uint64_t count);
 
-  /// Without shards.
-  pipeline_status status() const;
+  writer_status status() const;
 
 private:
   mutable std::mutex mutex_;
-  pipeline_status status_;
+  writer_status status_;
+};
+
+/// Written by the ingestors of one pipeline.
+class pipeline_board {
+public:
+  /// `count` messages were committed that long after they arrived (all messages of a burst arrive at one time).
+  void latency(std::chrono::microseconds arrival_to_commit, std::uint64_t count);
+  histogram latency() const;
+
+private:
+  mutable std::mutex mutex_;
+  histogram latency_;
 };
 
 class board {
@@ -206,6 +219,7 @@ public:
   /// Made on the first call, and from then on shown and asked for by `ready`: declare all of a node's shards before its
   /// actors start. Never removed.
   std::shared_ptr<pipeline_board> pipeline(const std::string& name);
+  std::shared_ptr<writer_board> writer(const std::string& pipeline, std::uint32_t lane);
   std::shared_ptr<shard_board> shard(const std::string& pipeline, std::uint32_t shard);
 
   /// An actor runs. The second `up` of a name and every later one is a restart.
@@ -222,9 +236,12 @@ public:
 private:
   struct pipeline_slot {
     std::shared_ptr<pipeline_board> pipeline;
+    std::map<std::uint32_t, std::shared_ptr<writer_board>> writers;
     std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
   };
   pipeline_slot& slot_of(const std::string& pipeline);
+  static pipeline_status status_of(const std::string& name, const pipeline_slot& slot, wall_time now,
+                                   monotonic now_monotonic);
 
   const node_status node_;
   mutable std::mutex mutex_;

@@ -140,6 +140,9 @@ void add_writers(exposition& out, const snapshot& snapshot) {
   for (const auto& pipeline : snapshot.pipelines)
     for (const auto one : {writer_state::running, writer_state::waiting, writer_state::stopped})
       state.add({{"pipeline", pipeline.name}, {"state", std::string{name_of(one)}}}, pipeline.writer.state == one);
+  add_by_pipeline(
+    out.gauge("penstock_writer_alarm", "1 while a writer has been unable to write for longer than alarm_after"),
+    snapshot, [](const pipeline_status& pipeline) { return std::uint64_t{pipeline.writer.alarm}; });
   add_by_pipeline(out.gauge("penstock_writer_queue_frames", "Frames that wait for the writer"), snapshot,
                   [](const pipeline_status& pipeline) { return pipeline.writer.queue_frames; });
   add_by_pipeline(out.gauge("penstock_writer_queue_records", "Records that wait for the writer"), snapshot,

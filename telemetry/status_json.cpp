@@ -50,8 +50,10 @@ json of(const shard_status& shard) {
 }
 
 json of(const writer_status& writer) {
-  return {{"state", name_of(writer.state)},
+  return {{"lane", writer.lane},
+          {"state", name_of(writer.state)},
           {"reason", writer.reason},
+          {"alarm", writer.alarm},
           {"queue_frames", writer.queue_frames},
           {"queue_records", writer.queue_records},
           {"commits", writer.commits},
@@ -73,6 +75,11 @@ json of(const pipeline_status& pipeline) {
   json shards = json::array();
   for (const auto& shard : pipeline.shards)
     shards.push_back(of(shard));
+  json writer = of(pipeline.writer);
+  writer.erase("lane");
+  json writers = json::array();
+  for (const auto& lane : pipeline.writers)
+    writers.push_back(of(lane));
   return {{"account", of(pipeline.account)},
           {"received_per_second", one_decimal(pipeline.received_rate)},
           {"committed_per_second", one_decimal(pipeline.committed_rate)},
@@ -80,7 +87,8 @@ json of(const pipeline_status& pipeline) {
           {"credit", pipeline.credit},
           {"unacknowledged_bytes", pipeline.unacknowledged_bytes},
           {"latency_ms", of(pipeline.latency)},
-          {"writer", of(pipeline.writer)},
+          {"writer", writer},
+          {"writers", writers},
           {"shards", shards}};
 }
 

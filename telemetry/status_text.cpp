@@ -144,14 +144,13 @@ std::string connection_of(const ordered_json& shard) {
   return shard.value("paused", false) ? words + ", PAUSED" : words;
 }
 
-void print_writer(std::string& out, const ordered_json& writer) {
+void print_writer(std::string& out, const ordered_json& writer, const std::string& name) {
   const auto commits = whole(writer, "commits");
-  const auto records = whole(writer, "commit_records");
-  auto line =
-    fmt::format("writer {}: queue {} records in {} frames; {} commits", text(writer, "state"),
-                grouped(whole(writer, "queue_records")), grouped(whole(writer, "queue_frames")), grouped(commits));
+  auto line = fmt::format("{} {}{}: queue {} records in {} frames; {} commits", name, text(writer, "state"),
+                          writer.value("alarm", false) ? ", ALARM" : "", grouped(whole(writer, "queue_records")),
+                          grouped(whole(writer, "queue_frames")), grouped(commits));
   if (commits > 0)
-    line += fmt::format(" of {} records on average", grouped(records / commits));
+    line += fmt::format(" of {} records on average", grouped(whole(writer, "commit_records") / commits));
   print_line(out, line);
   if (const auto error = text(writer, "last_error"); !error.empty())
     print_line(out, fmt::format("last error, {}: {}", text(writer, "last_error_at"), error));
@@ -166,7 +165,11 @@ void print_pipeline(std::string& out, const std::string& name, const ordered_jso
     print_line(out, fmt::format("arrival to commit: p50 {}, p90 {}, p99 {}, longest {}",
                                 duration(number(latency, "p50")), duration(number(latency, "p90")),
                                 duration(number(latency, "p99")), duration(number(latency, "max"))));
-  print_writer(out, object(pipeline, "writer"));
+  if (const auto& writers = object(pipeline, "writers"); writers.size() > 1)
+    for (const auto& writer : writers)
+      print_writer(out, writer, fmt::format("writer {}", whole(writer, "lane")));
+  else
+    print_writer(out, object(pipeline, "writer"), "writer");
   print_equation(out, object(pipeline, "account"));
   table shards{1};
   shards.add({"shard", "in", "committed", "lag", "credit", "in flight", "unacknowledged", "connection"});

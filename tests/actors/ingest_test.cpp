@@ -33,6 +33,7 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
     },
     [](messages::commit_atom) {},
     [](messages::retry_atom) {},
+    [](messages::check_atom) {},
   };
 }
 
@@ -44,15 +45,15 @@ struct demand_test : testing::pipeline_fixture {
     writer = system.spawn(scripted_writer, seen);
     ingestor = spawn_ingestor(broker);
     settle();
-    caf::anon_send(ingestor, messages::attached{"installation", records});
+    caf::anon_send(ingestor, messages::attached{0, "installation", records});
     settle();
   }
   void demand(std::uint32_t records) {
-    caf::anon_send(ingestor, messages::demand{records});
+    caf::anon_send(ingestor, messages::demand{0, records});
     settle();
   }
   void commit(std::uint64_t chunk, std::uint32_t stored) {
-    caf::anon_send(ingestor, messages::committed{chunk, stored, 0, 0});
+    caf::anon_send(ingestor, messages::committed{0, chunk, stored, 0, 0});
     settle();
   }
 };
@@ -64,7 +65,7 @@ TEST_F(demand_test, no_session_is_opened_before_the_database_is) {
   ingestor = spawn_ingestor(broker);
   settle();
   EXPECT_FALSE(broker->open);
-  caf::anon_send(ingestor, messages::attached{"installation", 5});
+  caf::anon_send(ingestor, messages::attached{0, "installation", 5});
   settle();
   EXPECT_TRUE(broker->started);
   EXPECT_THAT(broker->installations, ElementsAre("installation"));
@@ -127,7 +128,7 @@ TEST_F(demand_test, a_new_writer_gets_what_the_former_one_never_confirmed) {
   introduce(ingestor);
   settle();
   EXPECT_THAT(seen->frames, IsEmpty());
-  caf::anon_send(ingestor, messages::attached{"installation", 10});
+  caf::anon_send(ingestor, messages::attached{0, "installation", 10});
   settle();
   EXPECT_THAT(seen->frames, ElementsAre(4));
   EXPECT_THAT(broker->installations, ElementsAre("installation")); // the session lived on
@@ -364,6 +365,116 @@ TEST_F(ingest_test, a_database_that_opens_and_refuses_every_write_is_tried_ever_
   pass(60s);
   EXPECT_LT(database->opened, 30u);
   EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::waiting);
+}
+
+TEST_F(ingest_test, a_database_that_goes_away_while_nothing_is_written_is_noticed) {
+  spawn_writer();
+  settle();
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::running);
+  database->ping_failures.push_back({errc::connection_lost, "gone"});
+  database->open_failures.assign(3, {errc::connection_refused, "not there"});
+  pass(5'100ms);
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::waiting);
+  pass(5s);
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::running);
+  database->ping_failures.push_back({errc::database_busy, "once"}); // the checks go on
+  pass(5s);
+  EXPECT_TRUE(database->ping_failures.empty());
+  EXPECT_EQ(board.snapshot().pipelines.at(0).writer.state, telemetry::writer_state::running);
+}
+
+TEST_F(ingest_test, an_outage_becomes_an_alarm_and_passes_with_it) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  database->write_failures.assign(1'000, {errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  pass(50s);
+  EXPECT_FALSE(board.snapshot().pipelines.at(0).writer.alarm);
+  pass(20s);
+  EXPECT_TRUE(board.snapshot().pipelines.at(0).writer.alarm);
+  database->write_failures.clear();
+  pass(10s);
+  EXPECT_FALSE(board.snapshot().pipelines.at(0).writer.alarm);
+  EXPECT_EQ(database->rows.size(), 4u);
+}
+
+namespace {
+
+struct lanes_test : testing::pipeline_fixture {
+  lanes_test() { pipeline.writers = 2; }
+};
+
+} // namespace
+
+TEST_F(lanes_test, every_record_is_stored_once_and_those_of_a_key_in_one_lane) {
+  spawn_writer(1'000);
+  spawn_other_writer(1'000);
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", payloads(1, 50));
+  broker->deliver("t/1", payloads(1, 50)); // repeated: each finds its first in the same lane
+  settle();
+  EXPECT_EQ(database->rows.size() + other_database->rows.size(), 50u);
+  EXPECT_GT(database->rows.size(), 5u);
+  EXPECT_GT(other_database->rows.size(), 5u);
+  EXPECT_EQ(broker->released.back(), 100u);
+  EXPECT_EQ(account().duplicate, 50u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(lanes_test, acknowledgements_wait_for_the_slower_lane_and_the_equation_holds_meanwhile) {
+  spawn_writer(1'000);
+  spawn_other_writer(1'000);
+  spawn_ingestor(broker);
+  settle();
+  other_database->write_failures.assign(5, {errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 50));
+  settle();
+  EXPECT_GT(database->rows.size(), 5u);
+  EXPECT_TRUE(broker->released.empty());
+  EXPECT_TRUE(account().balanced());
+  EXPECT_EQ(account().in_flight, 50u - database->rows.size());
+  pass(10s);
+  EXPECT_THAT(broker->released, ElementsAre(50));
+  EXPECT_EQ(account().committed, 50u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(lanes_test, no_more_is_sent_than_every_lane_has_demand_for) {
+  spawn_writer(10);
+  spawn_other_writer(10);
+  spawn_ingestor(broker);
+  settle();
+  other_database->write_failures.assign(5, {errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 500));
+  settle();
+  const auto stalled = board.snapshot().pipelines.at(0);
+  for (const auto& lane : stalled.writers)
+    EXPECT_LE(lane.queue_records, 10u);
+  pass(10s);
+  EXPECT_EQ(database->rows.size() + other_database->rows.size(), 500u);
+  EXPECT_EQ(broker->released.back(), 500u);
+}
+
+TEST_F(lanes_test, a_killed_lane_is_sent_again_what_it_had_not_confirmed) {
+  spawn_writer(1'000);
+  spawn_other_writer(1'000);
+  spawn_ingestor(broker);
+  settle();
+  other_database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 50));
+  settle();
+  caf::anon_send_exit(other_writer, caf::exit_reason::kill);
+  settle();
+  broker->deliver("t/1", payloads(51, 60)); // waits: any of it may belong to the lane that is gone
+  settle();
+  spawn_other_writer(1'000);
+  settle();
+  EXPECT_EQ(database->rows.size() + other_database->rows.size(), 60u);
+  EXPECT_EQ(broker->released.back(), 60u);
+  EXPECT_TRUE(account().balanced());
 }
 
 TEST_F(ingest_test, lag_is_shown_while_messages_wait) {

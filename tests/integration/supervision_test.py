@@ -17,7 +17,7 @@ class Supervision(Case):
         load = self.start_load(config, "--count", 20_000, "--rate", 2_500, "--malformed", 1, "--duplicates", 5)
         wait_until(lambda: node.pipeline()["account"]["committed"] > 500, "the flow has begun")
         names = list(node.status()["actors"])
-        for expected in ["telemetry", "telemetry/batch-writer", "telemetry/ingestor/0", "telemetry/ingestor/1",
+        for expected in ["telemetry", "telemetry/batch-writer/0", "telemetry/ingestor/0", "telemetry/ingestor/1",
                          "broker/main", "presence"]:
             self.assertIn(expected, names)
         for _ in range(2):
@@ -38,7 +38,7 @@ class Supervision(Case):
         )
         self.assertTrue(account["balanced"], account)
         restarts = {name: a["restarts"] for name, a in node.status()["actors"].items()}
-        self.assertGreaterEqual(restarts["telemetry/batch-writer"], 2)
+        self.assertGreaterEqual(restarts["telemetry/batch-writer/0"], 2)
         self.assertEqual(node.stop(), 0)
 
     def test_an_actor_that_keeps_failing_escalates_to_the_root_and_ends_the_process_with_70(self):
@@ -48,7 +48,7 @@ class Supervision(Case):
 
         def kill_until_it_ends():
             try:
-                self.kill_actor(node, "telemetry/batch-writer")
+                self.kill_actor(node, "telemetry/batch-writer/0")
             except (OSError, TypeError):
                 pass
             return not node.alive()

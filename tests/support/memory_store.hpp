@@ -15,11 +15,15 @@ namespace penstock::testing {
 
 /// The database behind the stores: outlives them.
 struct memory_database {
-  std::multiset<std::string> rows;  ///< the first text column of each
-  std::vector<std::string> letters; ///< payloads
-  std::vector<std::size_t> commits; ///< messages in each
-  std::deque<error> open_failures;  ///< the next calls of open fail with these
-  std::deque<error> write_failures; ///< and the next writes; errc::none: the write succeeds
+  std::multiset<std::string> rows;   ///< the first text column of each
+  std::vector<std::string> letters;  ///< payloads
+  std::vector<std::size_t> commits;  ///< messages in each
+  std::deque<error> open_failures;   ///< the next calls of open fail with these
+  std::deque<error> write_failures;  ///< and the next writes; errc::none: the write succeeds
+  std::deque<error> ping_failures;   ///< and the next pings
+  std::deque<std::uint64_t> deletes; ///< what the next calls of delete_older delete
+  std::deque<error> delete_failures; ///< and the next of those fail with these
+  std::size_t deletions = 0;         ///< calls of delete_older
   std::size_t opened = 0;
 };
 
@@ -30,12 +34,8 @@ public:
   result<void> prepare(const storage::table&) override { return {}; }
   result<std::string> installation_id() override { return std::string{"test"}; }
   result<std::vector<storage::frame_outcome>> write(std::span<const record::frame_view* const> frames) override {
-    if (!database_->write_failures.empty()) {
-      auto failure = database_->write_failures.front();
-      database_->write_failures.pop_front();
-      if (failure.code != errc::none)
-        return failure;
-    }
+    if (auto failure = next(database_->write_failures); failure.code != errc::none)
+      return failure;
     std::vector<storage::frame_outcome> outcomes;
     std::size_t messages = 0;
     for (const auto* frame : frames) {
@@ -71,8 +71,29 @@ public:
   }
   result<bool> contains(const storage::table&, const storage::key_text&) override { return unused(); }
   result<std::uint64_t> row_count(const storage::table&) override { return unused(); }
+  result<std::uint64_t> delete_older(const storage::table&, const std::string&, wall_time, std::size_t) override {
+    ++database_->deletions;
+    if (auto failure = next(database_->delete_failures); failure.code != errc::none)
+      return failure;
+    return next(database_->deletes);
+  }
+  result<std::uint64_t> delete_older_letters(const std::string&, wall_time, std::size_t) override {
+    return std::uint64_t{0};
+  }
+  result<void> ping() override {
+    auto failure = next(database_->ping_failures);
+    return failure.code == errc::none ? result<void>{} : result<void>{failure};
+  }
 
 private:
+  template <class T>
+  static T next(std::deque<T>& scripted) {
+    if (scripted.empty())
+      return {};
+    auto first = std::move(scripted.front());
+    scripted.pop_front();
+    return first;
+  }
   static error unused() { return {errc::unsupported, "no actor asks a store for this"}; }
   std::shared_ptr<memory_database> database_;
 };

@@ -33,22 +33,36 @@ protected:
   ~pipeline_fixture() override {
     for (const auto& each : ingestors)
       caf::anon_send_exit(each, caf::exit_reason::kill);
-    if (writer)
-      caf::anon_send_exit(writer, caf::exit_reason::kill);
+    for (const auto& each : {writer, other_writer})
+      if (each)
+        caf::anon_send_exit(each, caf::exit_reason::kill);
   }
 
+  /// The batch-writer of lane 0.
   messages::batch_writer_actor spawn_writer(std::uint32_t demand_max = 10) {
-    actors::batch_writer_config config;
-    config.name = "p/batch-writer";
-    config.table = storage::table_of(pipeline);
-    config.records_max = pipeline.batch.records_max;
-    config.demand_max = demand_max;
-    config.open = opens(database);
-    config.board = board.pipeline("p");
-    writer = system.spawn(actors::batch_writer, config);
+    writer = make_writer(0, demand_max);
     for (const auto& each : ingestors)
       introduce(each);
     return writer;
+  }
+  /// And of lane 1; set pipeline.writers first.
+  messages::batch_writer_actor spawn_other_writer(std::uint32_t demand_max = 10) {
+    other_writer = make_writer(1, demand_max);
+    for (const auto& each : ingestors)
+      introduce(each);
+    return other_writer;
+  }
+
+  messages::batch_writer_actor make_writer(std::uint32_t lane, std::uint32_t demand_max) {
+    actors::batch_writer_config config;
+    config.name = "p/batch-writer/" + std::to_string(lane);
+    config.lane = lane;
+    config.table = storage::table_of(pipeline);
+    config.records_max = pipeline.batch.records_max;
+    config.demand_max = demand_max;
+    config.open = opens(lane == 0 ? database : other_database);
+    config.board = board.writer("p", lane);
+    return system.spawn(actors::batch_writer, config);
   }
 
   messages::ingestor_actor spawn_ingestor(std::shared_ptr<broker_script> broker) {
@@ -66,8 +80,10 @@ protected:
   }
 
   void introduce(const messages::ingestor_actor& ingestor) {
-    if (writer)
-      caf::anon_send(ingestor, messages::writer_atom_v, caf::actor_cast<caf::strong_actor_ptr>(writer));
+    const messages::batch_writer_actor* const lanes[] = {&writer, &other_writer};
+    for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane)
+      if (*lanes[lane])
+        caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(*lanes[lane]));
   }
 
   /// Payloads {"id":"<from>"} up to and including <to>.
@@ -86,7 +102,10 @@ protected:
   config::ingest pipeline;
   std::shared_ptr<memory_database> database = std::make_shared<memory_database>();
   std::shared_ptr<broker_script> broker = std::make_shared<broker_script>();
+  /// What lane 1 writes to, so that a test can hold up one lane alone.
+  std::shared_ptr<memory_database> other_database = std::make_shared<memory_database>();
   messages::batch_writer_actor writer;
+  messages::batch_writer_actor other_writer;
   std::vector<messages::ingestor_actor> ingestors;
 };
 

@@ -32,9 +32,11 @@ TEST(ack_ledger, holds_back_a_later_commit_until_the_earlier_one) {
   ledger.receive(30, 100, start + 1s);
   const auto first = ledger.open_chunk(10);
   const auto second = ledger.open_chunk(30);
-  EXPECT_EQ(ledger.commit_part(second), std::nullopt);
-  EXPECT_EQ(ledger.in_flight(), 30u);
-  EXPECT_EQ(ledger.commit_part(first), 30u);
+  EXPECT_EQ(ledger.commit_part(second, 20), std::nullopt);
+  EXPECT_EQ(ledger.in_flight(), 10u);
+  EXPECT_EQ(ledger.unreleased(), 30u);
+  EXPECT_EQ(ledger.commit_part(first, 10), 30u);
+  EXPECT_EQ(ledger.unreleased(), 0u);
   EXPECT_EQ(ledger.in_flight(), 0u);
 }
 
@@ -42,17 +44,19 @@ TEST(ack_ledger, waits_for_every_part_of_a_chunk) {
   ack_ledger ledger;
   ledger.receive(5, 100, start);
   const auto chunk = ledger.open_chunk(5, 2);
-  EXPECT_EQ(ledger.commit_part(chunk), std::nullopt);
-  EXPECT_EQ(ledger.commit_part(chunk), 5u);
+  EXPECT_EQ(ledger.commit_part(chunk, 2), std::nullopt);
+  EXPECT_EQ(ledger.in_flight(), 3u);
+  EXPECT_EQ(ledger.commit_part(chunk, 3), 5u);
+  EXPECT_EQ(ledger.in_flight(), 0u);
 }
 
 TEST(ack_ledger, ignores_a_repeated_commit) {
   ack_ledger ledger;
   ledger.receive(5, 100, start);
   const auto chunk = ledger.open_chunk(3);
-  EXPECT_EQ(ledger.commit_part(chunk), 3u);
-  EXPECT_EQ(ledger.commit_part(chunk), std::nullopt);
-  EXPECT_EQ(ledger.commit_part(chunk + 5), std::nullopt);
+  EXPECT_EQ(ledger.commit_part(chunk, 3), 3u);
+  EXPECT_EQ(ledger.commit_part(chunk, 3), std::nullopt);
+  EXPECT_EQ(ledger.commit_part(chunk + 5, 1), std::nullopt);
   EXPECT_EQ(ledger.in_flight(), 2u);
 }
 
@@ -63,10 +67,10 @@ TEST(ack_ledger, knows_when_the_oldest_in_flight_arrived) {
   ledger.receive(9, 100, start + 1s);
   const auto half = ledger.open_chunk(4);
   const auto rest = ledger.open_chunk(9);
-  ledger.commit_part(half);
+  ledger.commit_part(half, 4);
   EXPECT_EQ(ledger.bytes(), 200u);
   EXPECT_EQ(ledger.oldest(), start); // message 5 is still open
-  ledger.commit_part(rest);
+  ledger.commit_part(rest, 5);
   EXPECT_EQ(ledger.bytes(), 0u);
   EXPECT_EQ(ledger.oldest(), std::nullopt);
 }
@@ -83,23 +87,28 @@ TEST(ack_ledger, releases_a_prefix_in_order_whatever_the_order_of_commits) {
   for (int round = 0; round < 200; ++round) {
     ack_ledger ledger;
     std::vector<std::pair<std::uint64_t, sequence>> chunks;
+    std::vector<std::uint64_t> sizes;
     sequence last = 0;
     for (int i = 0; i < 20; ++i) {
-      last += 1 + random() % 9;
+      sizes.push_back(1 + random() % 9);
+      last += sizes.back();
       ledger.receive(last, 100, start);
       chunks.emplace_back(ledger.open_chunk(last), last);
     }
     auto order = chunks;
     std::shuffle(order.begin(), order.end(), random);
     std::vector<bool> committed(chunks.size() + 1);
+    auto uncommitted = last;
     for (const auto& [chunk, unused] : order) {
-      ledger.commit_part(chunk);
+      ledger.commit_part(chunk, sizes[chunk - 1]);
+      uncommitted -= sizes[chunk - 1];
       committed[chunk - 1] = true;
       sequence expected = 0;
       for (std::size_t i = 0; committed[i]; ++i)
         expected = chunks[i].second;
       ASSERT_EQ(ledger.released(), expected);
-      ASSERT_EQ(ledger.in_flight(), last - expected);
+      ASSERT_EQ(ledger.unreleased(), last - expected);
+      ASSERT_EQ(ledger.in_flight(), uncommitted);
     }
   }
 }

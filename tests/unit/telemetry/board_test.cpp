@@ -127,15 +127,15 @@ TEST(board, counts_connections_and_lost_sessions_over_restarts) {
 
 TEST(board, shows_the_writer) {
   board board;
-  const auto writer = board.pipeline("telemetry");
+  const auto writer = board.writer("telemetry", 0);
   EXPECT_EQ(look(board).pipelines.at(0).writer.state, writer_state::waiting);
   writer->running();
   writer->queue(3, 900);
   writer->commit(500);
   writer->commit(300);
   writer->failed("database_busy: locked", noon);
-  writer->latency(2ms, 500);
-  writer->latency(-1ms, 1);
+  board.pipeline("telemetry")->latency(2ms, 500);
+  board.pipeline("telemetry")->latency(-1ms, 1);
   const auto pipeline = look(board).pipelines.at(0);
   EXPECT_EQ(pipeline.writer.state, writer_state::running);
   EXPECT_EQ(pipeline.writer.queue_frames, 3u);
@@ -146,6 +146,32 @@ TEST(board, shows_the_writer) {
   EXPECT_EQ(pipeline.writer.last_error_at, noon);
   EXPECT_EQ(pipeline.latency.count(), 501u);
   EXPECT_NEAR(static_cast<double>(pipeline.latency.percentile(0.5)), 2'000, 40);
+}
+
+TEST(board, shows_the_writers_of_a_pipeline_together_by_the_worst_of_them) {
+  board board;
+  const auto first = board.writer("telemetry", 0);
+  const auto second = board.writer("telemetry", 1);
+  for (const auto& each : {first, second}) {
+    each->running();
+    each->commit(500);
+    each->queue(1, 100);
+  }
+  EXPECT_EQ(look(board).pipelines.at(0).writer.state, writer_state::running);
+  second->waiting("database_busy: locked");
+  second->failed("database_busy: locked", noon);
+  second->alarm();
+  const auto pipeline = look(board).pipelines.at(0);
+  EXPECT_EQ(pipeline.writer.state, writer_state::waiting);
+  EXPECT_EQ(pipeline.writer.reason, "database_busy: locked");
+  EXPECT_TRUE(pipeline.writer.alarm);
+  EXPECT_EQ(pipeline.writer.commits, 2u);
+  EXPECT_EQ(pipeline.writer.queue_records, 200u);
+  EXPECT_EQ(pipeline.writer.last_error_at, noon);
+  EXPECT_EQ(pipeline.writers.at(0).state, writer_state::running);
+  EXPECT_THAT(ready(look(board)).reasons, ElementsAre("telemetry: writer 1 is waiting: database_busy: locked"));
+  second->running();
+  EXPECT_FALSE(look(board).pipelines.at(0).writer.alarm);
 }
 
 TEST(board, counts_an_actors_restarts_and_keeps_its_last_failure) {
@@ -176,7 +202,7 @@ TEST(ready, needs_every_shard_and_every_writer) {
   board board;
   const auto first = board.shard("telemetry", 0);
   const auto second = board.shard("telemetry", 1);
-  const auto writer = board.pipeline("telemetry");
+  const auto writer = board.writer("telemetry", 0);
   EXPECT_EQ(ready(look(board)).reasons.size(), 3u);
   first->connected(true, false, 5);
   second->connected(true, false, 5);

@@ -21,12 +21,12 @@ inline snapshot sample() {
   const auto second = board.shard("telemetry", 1);
   second->connected(false, true, 4);
   second->disconnected("connection_lost: reset by \"peer\"\n");
-  const auto writer = board.pipeline("telemetry");
+  const auto writer = board.writer("telemetry", 0);
   writer->waiting("database_busy: locked");
   writer->queue(2, 400);
   writer->commit(1'234'500);
-  writer->latency(3ms, 1'234'000);
-  writer->latency(40ms, 500);
+  board.pipeline("telemetry")->latency(3ms, 1'234'000);
+  board.pipeline("telemetry")->latency(40ms, 500);
   writer->failed("database_busy: locked", noon - 1s);
   board.actor_up("telemetry/ingestor/0", "ingestor");
   board.actor_down("telemetry/ingestor/0", "killed");

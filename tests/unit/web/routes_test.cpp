@@ -66,7 +66,7 @@ TEST_F(routes_test, healthz_answers_while_the_process_works) {
 
 TEST_F(routes_test, readyz_says_what_is_not_ready) {
   const auto shard = board_.shard("telemetry", 0);
-  const auto writer = board_.pipeline("telemetry");
+  const auto writer = board_.writer("telemetry", 0);
   serve(false);
   const auto before = get("/readyz");
   EXPECT_EQ(before.status, 503u);
