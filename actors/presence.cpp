@@ -82,7 +82,7 @@ child_spec presence_child(presence_config config) {
   child_spec spec;
   spec.name = presence_state::name;
   spec.kind = presence_state::name;
-  spec.start = [config](caf::actor_system& system) -> caf::actor {
+  spec.start = [config = std::move(config)](caf::actor_system& system) -> caf::actor {
     return system.spawn<caf::detached>(presence, config);
   };
   return spec;

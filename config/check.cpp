@@ -15,6 +15,7 @@ constexpr std::size_t password_bytes_max = 65'535; // MQTT's own limit
 template <class T>
 std::vector<std::string> names_of(const std::map<std::string, T>& entries) {
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const auto& entry : entries)
     names.push_back(entry.first);
   return names;

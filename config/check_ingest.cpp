@@ -41,6 +41,7 @@ private:
 
   std::vector<std::string> column_names() const {
     std::vector<std::string> names;
+    names.reserve(pipeline_.columns.size());
     for (const column& c : pipeline_.columns)
       names.push_back(c.name);
     return names;
@@ -146,6 +147,7 @@ private:
     const auto found = levels_.find(c.source.name);
     const std::size_t having = found == levels_.end() ? 0 : found->second;
     std::vector<std::string> known;
+    known.reserve(levels_.size());
     for (const auto& level : levels_)
       known.push_back(level.first);
     const std::string level = problems_.written(path);

@@ -71,7 +71,7 @@ json show_section(const section& settings) {
 
 /// Plain where every YAML reader takes it for text.
 std::string yaml_scalar(const json& value) {
-  const std::string quoted_text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string quoted_text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (!value.is_string())
     return quoted_text;
   const auto& text = value.get_ref<const std::string&>();

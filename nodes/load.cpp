@@ -9,6 +9,7 @@
 #include "nodes/visibility_sampler.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <deque>
 #include <ostream>
@@ -253,7 +254,7 @@ void load_run::show_progress() {
     left = static_cast<double>(count_ + copies_ - std::min(count_ + copies_, acknowledged_)) * elapsed /
            static_cast<double>(acknowledged_);
   if (left)
-    err_ << ", " << clock_text(std::chrono::seconds(static_cast<std::int64_t>(*left + 0.5))) << " left";
+    err_ << ", " << clock_text(std::chrono::seconds(std::llround(*left))) << " left";
   if (publishers_.down_since())
     err_ << " (not connected: " << publishers_.down_reason() << ")";
   err_ << std::endl;

@@ -11,7 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
+#include <system_error>
 #include <thread>
 
 namespace penstock::storage {
@@ -402,7 +402,7 @@ result<std::unique_ptr<store>> open_sqlite(const config::database& settings, acc
     const auto reason = errno;
     auto failure = sqlite::dialect().failure(thrown, "cannot open it");
     if (reason != 0)
-      failure.message += std::string{" ("} + std::strerror(reason) + ")";
+      failure.message += " (" + std::generic_category().message(reason) + ")";
     return sqlite::cannot_open(settings, failure);
   }
 }
