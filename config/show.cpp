@@ -114,6 +114,9 @@ std::string show_value(const setting& setting) {
 
 std::string show(const configuration& configuration, bool as_json) {
   document whole{configuration, {}};
+  for (auto& [name, broker] : whole.effective.brokers)
+    if (!broker.password_file.empty())
+      broker.password.value.clear(); // the file stands for it, and both are an error
   const json members = show_section(describe(whole));
   if (as_json)
     return members.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
