@@ -31,8 +31,6 @@ constexpr auto acknowledgement_wait = 5s; // after a signal
 constexpr std::uint8_t reason_no_subscriber = 0x10;
 constexpr std::uint8_t reason_failure = 0x80;
 
-wall_time wall_now() { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); }
-
 double seconds(steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 /// How much of a load may have been published `elapsed` seconds after its start.

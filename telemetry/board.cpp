@@ -16,10 +16,6 @@ auto values_of(const Map& map, const std::vector<Key>&) {
   return values;
 }
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 } // namespace
 
 std::uint64_t account::rejected_total() const {
