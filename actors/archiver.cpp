@@ -17,10 +17,6 @@ namespace {
 
 constexpr const char* component = "archiver";
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 /// The first timestamp of the key.
 std::string age_of(const storage::table& table) {
   for (const auto& name : table.key)

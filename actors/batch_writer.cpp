@@ -16,10 +16,6 @@ namespace {
 
 constexpr const char* component = "batch-writer";
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 /// After these the connection is of no use any more.
 bool ends_connection(errc code) {
   return code == errc::connection_lost || code == errc::connection_refused || code == errc::database_unavailable ||

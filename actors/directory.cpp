@@ -40,6 +40,7 @@ bool actor_directory::kill(const std::string& name) const {
 std::vector<std::string> actor_directory::names() const {
   const std::lock_guard lock{mutex_};
   std::vector<std::string> result;
+  result.reserve(actors_.size());
   for (const auto& [name, unused] : actors_)
     result.push_back(name);
   return result;

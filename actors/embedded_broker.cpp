@@ -12,8 +12,8 @@ constexpr const char* component = "embedded-broker";
 constexpr auto watch_interval = 1s;
 } // namespace
 
-caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, std::string name,
-                              std::shared_ptr<mqtt::embedded_broker> process, telemetry::board* board) {
+caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, const std::string& name,
+                              const std::shared_ptr<mqtt::embedded_broker>& process, telemetry::board* board) {
   set_quiet_handlers(self);
   self->delayed_send(self, watch_interval, check_atom_v);
   return {
@@ -34,7 +34,7 @@ caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, 
   };
 }
 
-child_spec embedded_broker_child(const std::string& name, std::shared_ptr<mqtt::embedded_broker> process,
+child_spec embedded_broker_child(const std::string& name, const std::shared_ptr<mqtt::embedded_broker>& process,
                                  telemetry::board& board) {
   child_spec spec;
   spec.name = "broker/" + name;

@@ -16,11 +16,11 @@ struct embedded_broker_state {
 
 /// `process` is running; a broker that cannot be started again fails the actor. Killing the actor leaves the process
 /// alone.
-caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, std::string name,
-                              std::shared_ptr<mqtt::embedded_broker> process, telemetry::board* board);
+caf::behavior embedded_broker(caf::stateful_actor<embedded_broker_state>* self, const std::string& name,
+                              const std::shared_ptr<mqtt::embedded_broker>& process, telemetry::board* board);
 
 /// "broker/NAME"
-child_spec embedded_broker_child(const std::string& name, std::shared_ptr<mqtt::embedded_broker> process,
+child_spec embedded_broker_child(const std::string& name, const std::shared_ptr<mqtt::embedded_broker>& process,
                                  telemetry::board& board);
 
 } // namespace penstock::actors

@@ -18,10 +18,6 @@ constexpr const char* component = "ingestor";
 /// A frame is sealed when it is about this large, whatever its number of records.
 constexpr std::size_t frame_bytes_max = 4u << 20;
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 std::vector<std::size_t> key_columns(const config::ingest& pipeline) {
   std::vector<std::size_t> key;
   for (std::size_t index = 0; index < pipeline.columns.size(); ++index)

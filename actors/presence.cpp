@@ -11,6 +11,8 @@ using namespace messages;
 
 namespace {
 constexpr const char* component = "presence";
+constexpr std::uint32_t commands_max = 64;
+constexpr std::size_t command_bytes_max = 256;
 } // namespace
 
 presence_state::presence_state() = default;
@@ -35,6 +37,8 @@ bool presence_state::tell_ingestors(bool pause, const std::string& pipeline) con
 }
 
 void presence_state::on_command(const std::string& command) {
+  if (const auto dropped = commands->leave(); dropped > 0)
+    log::warning(component, component, "{} commands dropped: {} were waiting", dropped, commands_max);
   std::istringstream words{command};
   std::string verb;
   std::string pipeline;
@@ -57,11 +61,15 @@ caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_confi
   state.config = std::move(config);
   const auto& configuration = state.config.configuration;
   const auto& control = *configuration.control;
+  state.commands = std::make_shared<mailbox_limit>(commands_max);
   // The handlers run on Paho's threads: they only post.
   state.connection = std::make_unique<mqtt::presence>(
     mqtt::presence_options_of(control, configuration.brokers.at(control.broker), state.config.node_id,
                               configuration.node.name, state.config.version),
-    [me = caf::actor{self}](std::string command) { caf::anon_send(me, command_atom_v, std::move(command)); },
+    [me = caf::actor{self}, commands = state.commands](std::string command) {
+      if (commands->enter())
+        caf::anon_send(me, command_atom_v, command.substr(0, command_bytes_max));
+    },
     [](const std::string& failure) {
       if (!failure.empty())
         log::warning(component, component, "not connected ({}); trying again", failure);
@@ -82,7 +90,7 @@ child_spec presence_child(presence_config config) {
   child_spec spec;
   spec.name = presence_state::name;
   spec.kind = presence_state::name;
-  spec.start = [config](caf::actor_system& system) -> caf::actor {
+  spec.start = [config = std::move(config)](caf::actor_system& system) -> caf::actor {
     return system.spawn<caf::detached>(presence, config);
   };
   return spec;

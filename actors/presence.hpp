@@ -5,10 +5,13 @@
 //   pause [PIPELINE]    stop reading; what was read is committed and acknowledged
 //   resume [PIPELINE]
 //   status              publish the status (docs/operation.md) on the status topic
+//
+// Bounded: 64 commands wait at most, of 256 bytes each; what comes beyond that is dropped, counted and told in the log.
 #pragma once
 
 #include "actors/supervisor.hpp"
 #include "config/config.hpp"
+#include "core/mailbox_limit.hpp"
 #include "telemetry/board.hpp"
 
 #include <memory>
@@ -37,6 +40,7 @@ struct presence_state {
 
   presence_config config;
   std::unique_ptr<mqtt::presence> connection;
+  std::shared_ptr<mailbox_limit> commands; ///< that wait in the mailbox
 
   void on_command(const std::string& command);
   /// To the ingestors of the pipeline, or of all where none is named; false: there is none of this name.

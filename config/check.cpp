@@ -13,6 +13,7 @@ namespace {
 template <class T>
 std::vector<std::string> names_of(const std::map<std::string, T>& entries) {
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const auto& entry : entries)
     names.push_back(entry.first);
   return names;

@@ -137,6 +137,7 @@ private:
     const auto found = levels_.find(c.source.name);
     const std::size_t having = found == levels_.end() ? 0 : found->second;
     std::vector<std::string> known;
+    known.reserve(levels_.size());
     for (const auto& level : levels_)
       known.push_back(level.first);
     const std::string level = problems_.written(path);

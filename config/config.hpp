@@ -107,7 +107,7 @@ struct database {
 };
 
 /// Where a column's value comes from.
-struct source {
+struct source { // NOLINT(clang-analyzer-core.uninitialized.Assign)
   enum class kind : std::uint8_t {
     payload_path, ///< payload.a.b[0].c
     payload_raw,  ///< the payload as it came
@@ -152,7 +152,7 @@ struct batch_limits {
 /// What a shard may hold unacknowledged; beyond it the socket is not read.
 struct in_flight_limits {
   std::uint32_t messages_max = 20'000; ///< below 65,536, the number of packet ids
-  std::uint64_t bytes_max = 16u * 1024 * 1024;
+  std::uint64_t bytes_max = std::uint64_t{16} * 1024 * 1024;
   friend bool operator==(const in_flight_limits&, const in_flight_limits&) = default;
 };
 

@@ -60,6 +60,7 @@ std::vector<change> diff(const configuration& before, const configuration& after
   for (const auto& [path, fresh] : is)
     changes[path] = {path, "", fresh.text, fresh.reloadable};
   std::vector<change> ordered;
+  ordered.reserve(changes.size());
   for (auto& entry : changes)
     ordered.push_back(std::move(entry.second));
   return ordered;

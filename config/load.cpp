@@ -14,7 +14,7 @@ namespace {
 
 std::optional<std::string> from_environment(const std::string& name) {
   // The environment is written by nobody once threads run.
-  const char* value = std::getenv(name.c_str());
+  const char* value = std::getenv(name.c_str()); // NOLINT(concurrency-mt-unsafe)
   return value == nullptr ? std::nullopt : std::optional<std::string>{value};
 }
 

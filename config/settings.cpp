@@ -73,6 +73,7 @@ named_sections named(std::map<std::string, T>& entries, Describe describe_one, S
   };
   const auto all = [&entries, describe_one] {
     std::vector<std::pair<std::string, section>> sections;
+    sections.reserve(entries.size());
     for (auto& [name, entry] : entries)
       sections.emplace_back(name, describe_one(entry));
     return sections;
@@ -230,6 +231,7 @@ named_sections describe_columns(std::vector<column>& columns) {
   };
   const auto all = [&columns] {
     std::vector<std::pair<std::string, section>> sections;
+    sections.reserve(columns.size());
     for (column& c : columns)
       sections.emplace_back(c.name, describe_column(c));
     return sections;

@@ -71,7 +71,7 @@ json show_section(const section& settings) {
 
 /// Plain where every YAML reader takes it for text.
 std::string yaml_scalar(const json& value) {
-  const std::string quoted_text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string quoted_text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (!value.is_string())
     return quoted_text;
   const auto& text = value.get_ref<const std::string&>();
@@ -114,6 +114,9 @@ std::string show_value(const setting& setting) {
 
 std::string show(const configuration& configuration, bool as_json) {
   document whole{configuration, {}};
+  for (auto& [name, broker] : whole.effective.brokers)
+    if (!broker.password_file.empty())
+      broker.password.value.clear(); // the file stands for it, and both are an error
   const json members = show_section(describe(whole));
   if (as_json)
     return members.dump(2, ' ', false, json::error_handler_t::replace) + "\n";

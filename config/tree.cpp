@@ -37,7 +37,7 @@ public:
     refuse_anchor(at, anchor);
     if (expects_key())
       stop(at, "a key is missing before ':'");
-    put({.what = tree::kind::nothing, .at = to_mark(at)});
+    put({.what = tree::kind::nothing, .at = to_mark(at), .members = {}});
   }
 
   void OnAlias(const YAML::Mark& at, YAML::anchor_t) override {
@@ -52,7 +52,7 @@ public:
       return take_key(at, text);
     if (!open_.empty())
       refuse_more_than_max(at, open_.back().content.items.size());
-    put({.what = tree::kind::scalar, .at = to_mark(at), .text = text, .quoted = tag == "!"});
+    put({.what = tree::kind::scalar, .at = to_mark(at), .text = text, .quoted = tag == "!", .members = {}});
   }
 
   void OnSequenceStart(const YAML::Mark& at, const std::string& tag, YAML::anchor_t anchor,
@@ -149,7 +149,7 @@ private:
     if (!open_.empty())
       refuse_more_than_max(at, open_.back().content.items.size());
     std::string path = path_of_next();
-    open_.push_back({.content = {.what = kind, .at = to_mark(at)}, .path = std::move(path)});
+    open_.push_back({.content = {.what = kind, .at = to_mark(at), .members = {}}, .path = std::move(path)});
   }
 
   void close() {

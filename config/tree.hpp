@@ -26,7 +26,7 @@ struct tree {
   std::string text = {}; ///< scalar: as written, before variables
   bool quoted = false;   ///< scalar: in quotes or as a block, so it is text and not a number
   std::vector<tree> items = {};
-  std::vector<member> members = {}; ///< in the order of the file; no key twice
+  std::vector<member> members; ///< in the order of the file; no key twice
 
   const member* find(std::string_view key) const;
 };

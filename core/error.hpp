@@ -53,7 +53,7 @@ std::string_view name_of(errc code) noexcept;
 /// From the hundreds of the code. `errc::none` has none: do not ask.
 disposition disposition_of(errc code) noexcept;
 
-struct error {
+struct error { // NOLINT(clang-analyzer-core.uninitialized.Assign)
   errc code = errc::none;
   std::string message; ///< one line for a person: what failed, and with what; no secrets
 

@@ -11,6 +11,9 @@ namespace penstock {
 /// Wall-clock time as Penstock stores it: microseconds since 1970-01-01T00:00:00Z.
 using wall_time = std::chrono::sys_time<std::chrono::microseconds>;
 
+/// For the shells around core/, which takes its time as an argument.
+inline wall_time wall_now() { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); }
+
 /// Monotonic time, for durations inside a process.
 using monotonic = std::chrono::steady_clock::time_point;
 

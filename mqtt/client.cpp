@@ -44,10 +44,6 @@ constexpr std::size_t full_read_bytes_tls = 12 * 1024;
 constexpr auto stable_after = 2s;
 constexpr auto stop_timeout = 2s;
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 } // namespace
 
 struct io_thread::impl {

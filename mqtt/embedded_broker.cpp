@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <netinet/in.h>
@@ -13,10 +12,9 @@
 #include <sstream>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
-
-extern "C" char** environ;
 
 namespace penstock::mqtt {
 
@@ -39,7 +37,7 @@ std::string read_all(const fs::path& file) {
 std::optional<fs::path> find_mosquitto() {
   // Debian keeps it where only root's PATH looks.
   std::string path = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin";
-  if (const char* own = std::getenv("PATH"))
+  if (const char* own = std::getenv("PATH")) // NOLINT(concurrency-mt-unsafe): nobody writes the environment
     path = std::string{own} + ":" + path;
   std::istringstream folders{path};
   for (std::string folder; std::getline(folders, folder, ':');) {
@@ -232,7 +230,8 @@ result<void> embedded_broker::impl::write_config() const {
     out << line << "\n";
   out.close();
   if (!out)
-    return error{errc::configuration, "cannot write " + config_file.string() + ": " + std::strerror(errno)};
+    return error{errc::configuration,
+                 "cannot write " + config_file.string() + ": " + std::generic_category().message(errno)};
   return {};
 }
 
@@ -263,7 +262,8 @@ result<void> embedded_broker::impl::spawn(const fs::path& mosquitto) {
   posix_spawn_file_actions_destroy(&actions);
   if (failure != 0) {
     pid = 0;
-    return error{errc::connection_refused, "cannot start " + words[0] + ": " + std::strerror(failure)};
+    return error{errc::connection_refused,
+                 "cannot start " + words[0] + ": " + std::generic_category().message(failure)};
   }
   child = true;
   return {};

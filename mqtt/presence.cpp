@@ -107,9 +107,8 @@ struct presence::impl {
 };
 
 std::string presence::impl::online() const {
-  const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
   return "{\"node\": " + quoted(options.node) + ", \"status\": \"online\", \"version\": " + quoted(options.version) +
-         ", \"pid\": " + std::to_string(getpid()) + ", \"since\": " + quoted(format_rfc3339(now)) + "}";
+         ", \"pid\": " + std::to_string(getpid()) + ", \"since\": " + quoted(format_rfc3339(wall_now())) + "}";
 }
 
 std::string presence::impl::offline() const {

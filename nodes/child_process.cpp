@@ -1,10 +1,10 @@
 #include "nodes/child_process.hpp"
 
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -47,6 +47,7 @@ struct spawn_settings {
 result<child_process> child_process::start(const std::vector<std::string>& arguments,
                                            const std::filesystem::path& log) {
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const auto& argument : arguments)
     argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -54,7 +55,8 @@ result<child_process> child_process::start(const std::vector<std::string>& argum
   pid_t pid = 0;
   const int failure = posix_spawn(&pid, argv[0], &settings.files, &settings.attributes, argv.data(), environ);
   if (failure != 0)
-    return error{errc::configuration, "cannot start " + arguments.front() + ": " + std::strerror(failure)};
+    return error{errc::configuration,
+                 "cannot start " + arguments.front() + ": " + std::generic_category().message(failure)};
   return child_process{pid};
 }
 

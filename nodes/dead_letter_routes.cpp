@@ -204,12 +204,14 @@ std::optional<std::string> parse(const std::string& body, replay_request& reques
       request.pipeline = value.get<std::string>();
     else if (name == "payload")
       request.payload = value.get<std::string>();
-    else if (name == "payload_hex" && !(request.payload = from_hex(value.get<std::string>())))
-      return "payload_hex is no hex";
+    else if (name == "payload_hex")
+      request.payload = from_hex(value.get<std::string>());
     else if (name == "after")
       request.after = value.get<std::string>();
-    else if (name != "payload_hex")
+    else
       return "there is no key " + name;
+    if (name == "payload_hex" && !request.payload)
+      return "payload_hex is no hex";
   }
   if (request.all == !request.id.empty())
     return "either id or all";

@@ -4,9 +4,9 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <fstream>
 #include <optional>
+#include <system_error>
 
 namespace penstock::nodes {
 
@@ -148,7 +148,7 @@ result<void> ledger::write(const std::filesystem::path& file) const {
   out << buffer;
   out.close();
   if (!out)
-    return failed(std::strerror(errno));
+    return failed(std::generic_category().message(errno));
   std::error_code code;
   std::filesystem::rename(beside, file, code);
   if (code)
@@ -165,7 +165,7 @@ result<ledger_header> read_ledger(const std::filesystem::path& file,
   std::string text;
   if (!in || !std::getline(in, text))
     return error{errc::configuration, file.string() + ": the ledger cannot be read, or is empty"};
-  const auto header = parse_header(text, file.string() + ":1");
+  auto header = parse_header(text, file.string() + ":1");
   if (!header)
     return header;
   std::vector<std::string> fields;

@@ -9,6 +9,7 @@
 #include "nodes/visibility_sampler.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <deque>
 #include <ostream>
@@ -29,8 +30,6 @@ constexpr auto sample_wait = 5s;
 constexpr auto acknowledgement_wait = 5s; // after a signal
 constexpr std::uint8_t reason_no_subscriber = 0x10;
 constexpr std::uint8_t reason_failure = 0x80;
-
-wall_time wall_now() { return std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()); }
 
 double seconds(steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -253,7 +252,7 @@ void load_run::show_progress() {
     left = static_cast<double>(count_ + copies_ - std::min(count_ + copies_, acknowledged_)) * elapsed /
            static_cast<double>(acknowledged_);
   if (left)
-    err_ << ", " << clock_text(std::chrono::seconds(static_cast<std::int64_t>(*left + 0.5))) << " left";
+    err_ << ", " << clock_text(std::chrono::seconds(std::llround(*left))) << " left";
   if (publishers_.down_since())
     err_ << " (not connected: " << publishers_.down_reason() << ")";
   err_ << std::endl;

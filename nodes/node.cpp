@@ -30,8 +30,7 @@ struct system_config : caf::actor_system_config {
 };
 
 telemetry::node_status identity(const config::configuration& configuration) {
-  return {configuration.node.name, std::string{version()},
-          std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now())};
+  return {configuration.node.name, std::string{version()}, wall_now()};
 }
 
 /// Tables that do not fit are a broken configuration, told before anything starts; a database that is away is not.

@@ -35,23 +35,33 @@ error refuse(const std::string& what) { return {errc::configuration, what}; }
 /// The payload as a tree, before it is cut into pieces. Where a column takes a whole object and others take its
 /// members, the members make it.
 struct payload_generator::node {
-  std::vector<std::pair<std::string, node>> members;
+  struct named;
+  std::vector<named> members;
   std::vector<node> elements;
   std::optional<std::size_t> leaf;
   std::string text; ///< fixed JSON, where not empty
 
-  node& member(const std::string& name) {
-    const auto found = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.first == name; });
-    return found != members.end() ? found->second : members.emplace_back(name, node{}).second;
-  }
-  node& at(const config::source::step& step) {
-    if (!step.name.empty())
-      return member(step.name);
-    if (elements.size() <= step.index)
-      elements.resize(step.index + 1);
-    return elements[step.index];
-  }
+  node& member(const std::string& name);
+  node& at(const config::source::step& step);
 };
+
+struct payload_generator::node::named {
+  std::string name;
+  node value;
+};
+
+payload_generator::node& payload_generator::node::member(const std::string& name) {
+  const auto found = std::find_if(members.begin(), members.end(), [&](const named& m) { return m.name == name; });
+  return found != members.end() ? found->value : members.emplace_back(named{name, {}}).value;
+}
+
+payload_generator::node& payload_generator::node::at(const config::source::step& step) {
+  if (!step.name.empty())
+    return member(step.name);
+  if (elements.size() <= step.index)
+    elements.resize(step.index + 1);
+  return elements[step.index];
+}
 
 result<payload_generator> payload_generator::make(const config::ingest& pipeline, generator_options options) {
   payload_generator made;
@@ -161,7 +171,7 @@ void payload_generator::write_node(const node& from) {
   }
 }
 
-void payload_generator::add_piece(std::string text) { pieces_.back() += text; }
+void payload_generator::add_piece(const std::string& text) { pieces_.back() += text; }
 
 result<void> payload_generator::add_key(const config::ingest& pipeline) {
   for (const std::string& name : pipeline.key) {
@@ -213,7 +223,7 @@ std::string payload_generator::level(const pattern& topic, std::size_t index, st
     break;
   case pattern::kind::device: device %= devices_per_group; [[fallthrough]];
   case pattern::kind::all_devices:
-    std::snprintf(number, sizeof number, "_%03llu", static_cast<unsigned long long>(device + 1));
+    std::snprintf(number, sizeof number, "_%03llu", static_cast<unsigned long long>(device) + 1);
     break;
   }
   return text + number;

@@ -65,7 +65,7 @@ private:
   payload_generator() = default;
   result<void> add_columns(const config::ingest& pipeline);
   result<void> add_key(const config::ingest& pipeline);
-  void add_piece(std::string text);
+  void add_piece(const std::string& text);
   void write_node(const node& from);
   std::uint64_t random();
   std::uint64_t random(std::uint64_t bound) { return random() % bound; }

@@ -30,7 +30,8 @@ child_spec supervisor_of(node_context& context, supervisor_config config, std::v
   spec.kind = "supervisor";
   // Its children have their own time; this is for a supervisor that hangs.
   spec.stop_timeout = std::chrono::seconds{30};
-  spec.start = [config, children, directory = &context.directory](caf::actor_system& system) -> caf::actor {
+  spec.start = [config = std::move(config), children = std::move(children),
+                directory = &context.directory](caf::actor_system& system) -> caf::actor {
     return system.spawn(supervisor, config, children, directory);
   };
   return spec;
@@ -134,6 +135,7 @@ child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline
 
 caf::actor start_root(caf::actor_system& system, node_context& context) {
   std::vector<child_spec> children;
+  children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() + 1);
   for (const auto& [name, process] : context.embedded_brokers)
     children.push_back(embedded_broker_child(name, process, context.board));
   for (const auto& [unused, pipeline] : context.configuration.ingest)

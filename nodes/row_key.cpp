@@ -6,13 +6,6 @@ namespace penstock::nodes {
 
 namespace {
 
-std::vector<column_type> types_of(const config::ingest& pipeline) {
-  std::vector<column_type> types;
-  for (const auto& column : pipeline.columns)
-    types.push_back(column.type);
-  return types;
-}
-
 std::string key_text_of(const record::column_view& column, column_type type, std::size_t row) {
   switch (type) {
   case column_type::integer:
@@ -26,7 +19,8 @@ std::string key_text_of(const record::column_view& column, column_type type, std
 } // namespace
 
 single_decoder::single_decoder(const config::ingest& pipeline)
-  : pipeline_(pipeline.name), types_(types_of(pipeline)), decoder_(decode::make_decoder(pipeline)), builder_(types_) {
+  : pipeline_(pipeline.name), types_(decode::column_types(pipeline)), decoder_(decode::make_decoder(pipeline)),
+    builder_(types_) {
   for (const std::string& name : pipeline.key) {
     const auto found = std::find_if(pipeline.columns.begin(), pipeline.columns.end(),
                                     [&](const auto& column) { return column.name == name; });

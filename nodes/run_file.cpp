@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <random>
@@ -35,7 +34,8 @@ result<void> write_run_file(const std::filesystem::path& data, const run_file& c
     std::ofstream file{temporary};
     file << json.dump(2) << '\n';
     if (!file.flush())
-      return error{errc::configuration, "cannot write " + temporary.string() + ": " + std::strerror(errno)};
+      return error{errc::configuration,
+                   "cannot write " + temporary.string() + ": " + std::generic_category().message(errno)};
   }
   std::error_code failure;
   std::filesystem::rename(temporary, data / name, failure);
@@ -89,7 +89,7 @@ result<data_lock> data_lock::acquire(const std::filesystem::path& data) {
   const auto path = data / "run.lock";
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0)
-    return error{errc::configuration, "cannot open " + path.string() + ": " + std::strerror(errno)};
+    return error{errc::configuration, "cannot open " + path.string() + ": " + std::generic_category().message(errno)};
   data_lock lock{file};
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
     const auto other = read_run_file(data);

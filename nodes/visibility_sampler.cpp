@@ -65,8 +65,7 @@ void visibility_sampler::run(const std::stop_token& stop) {
       const auto there = failed ? result<bool>{false} : store->contains(table_, row.key);
       failed = failed || !there; // the table is not there yet, say
       if (there && *there)
-        found.emplace_back(row.message,
-                           std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()));
+        found.emplace_back(row.message, wall_now());
       return (there && *there) || now - row.since > patience;
     });
     if (failed)

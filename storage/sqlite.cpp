@@ -8,7 +8,7 @@
 #include <soci/sqlite3/soci-sqlite3.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <thread>
 
 namespace penstock::storage {
@@ -261,7 +261,7 @@ result<std::unique_ptr<connection>> open_sqlite(const config::database& settings
     const auto reason = errno;
     auto failure = sqlite::failure_of(thrown, "cannot open it");
     if (reason != 0)
-      failure.message += std::string{" ("} + std::strerror(reason) + ")";
+      failure.message += " (" + std::generic_category().message(reason) + ")";
     return sqlite::cannot_open(settings, failure);
   }
 }

@@ -37,7 +37,7 @@ int connect(api::sqlite3* database, void* source, int, const char* const*, api::
 }
 
 int disconnect(api::sqlite3_vtab* virtual_base) noexcept {
-  std::unique_ptr<virtual_table>{reinterpret_cast<virtual_table*>(virtual_base)};
+  const std::unique_ptr<virtual_table> ended{reinterpret_cast<virtual_table*>(virtual_base)};
   return SQLITE_OK;
 }
 
@@ -51,7 +51,7 @@ int open_cursor(api::sqlite3_vtab* virtual_base, api::sqlite3_vtab_cursor** made
 }
 
 int close_cursor(api::sqlite3_vtab_cursor* at) noexcept {
-  std::unique_ptr<cursor>{reinterpret_cast<cursor*>(at)};
+  const std::unique_ptr<cursor> ended{reinterpret_cast<cursor*>(at)};
   return SQLITE_OK;
 }
 

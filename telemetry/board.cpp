@@ -16,10 +16,6 @@ auto values_of(const Map& map, const std::vector<Key>&) {
   return values;
 }
 
-wall_time wall_now() {
-  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-}
-
 /// The worst state of the lanes, with its reason; the latest error; the sums of the rest.
 writer_status together(const std::vector<writer_status>& writers) {
   if (writers.empty())

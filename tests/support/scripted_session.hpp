@@ -25,9 +25,7 @@ struct broker_script {
   actors::session_handlers handlers;
 
   /// Messages of one burst; each payload becomes one message on `topic`.
-  void deliver(
-    const std::string& topic, const std::vector<std::string>& payloads,
-    wall_time arrived = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now())) {
+  void deliver(const std::string& topic, const std::vector<std::string>& payloads, wall_time arrived = wall_now()) {
     auto bytes = std::make_shared<std::vector<std::string>>(payloads);
     auto name = std::make_shared<std::string>(topic);
     auto burst = std::make_shared<mqtt::burst>();

@@ -81,6 +81,14 @@ TEST(show, prints_only_what_a_database_takes) {
     EXPECT_THAT(text, ::testing::Not(HasSubstr(line)));
 }
 
+TEST(show, names_the_file_of_a_password_and_not_the_password_too) {
+  const temporary_directory folder;
+  const auto file = folder.write("secret.txt", "hunter2");
+  const auto c = loaded("brokers: {b: {url: 'mqtt://u@h', password_file: '" + file.string() + "'}}");
+  for (const bool json : {false, true})
+    EXPECT_EQ(loaded(show(c, json)), c) << show(c, json);
+}
+
 TEST(show, prints_every_default) {
   const std::string text = show(loaded(pipeline_with()), false);
   for (const char* line :
