@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""./dev bench [ingest|micro] [options]: measures the release build; results go to bench/results/."""
+"""./dev bench [ingest|databases|micro] [options]: measures the release build; results go to bench/results/."""
 import datetime
 import json
 import pathlib
@@ -33,8 +33,8 @@ def micro(arguments):
 
 def main():
     what, *arguments = sys.argv[1:] or ["help"]
-    if what == "ingest":
-        return subprocess.run([sys.executable, BENCH / "ingest" / "run.py", *arguments]).returncode
+    if what in ("ingest", "databases"):
+        return subprocess.run([sys.executable, BENCH / what / "run.py", *arguments]).returncode
     if what == "micro":
         return micro(arguments)
     print(__doc__, file=sys.stderr)

@@ -7,11 +7,8 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
 import pathlib
-import platform
 import shutil
-import signal
 import socket
 import sqlite3
 import statistics
@@ -20,34 +17,9 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TICKS = os.sysconf("SC_CLK_TCK")
-
-CONFIG = """\
-data: .
-node: {{name: bench, http: "127.0.0.1:0"}}
-brokers: {{main: {{url: "mqtt://127.0.0.1:{port}"}}}}
-databases: {{telemetry: {{url: "sqlite:telemetry.db", synchronous: {synchronous}}}}}
-log: {{level: warning}}
-ingest:
-  telemetry:
-    broker: main
-    topics: ["users/{{user_id}}/devices/{{device_id}}/telemetry"]
-    qos: 1
-    shards: {shards}
-    format: json
-    database: telemetry
-    table: raw_telemetry
-    key: [time, user_id, device_id, sequence_id]
-    columns:
-      time:        {{from: payload.time, type: timestamp}}
-      user_id:     {{from: topic.user_id, type: text}}
-      device_id:   {{from: topic.device_id, type: text}}
-      sequence_id: {{from: payload.sequence_id, type: integer}}
-      temperature: {{from: payload.temperature, type: real, optional: true}}
-      battery:     {{from: payload.battery, type: integer, optional: true}}
-      extra_data:  {{from: payload.rest, type: json}}
-"""
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from harness import (ROOT, Failed, Programs, cpu_seconds, end, free_port, keep, machine, median_by, table,  # noqa: E402
+                     wait_until)
 
 MOSQUITTO = """\
 listener {port} 127.0.0.1
@@ -58,78 +30,7 @@ max_inflight_messages 0
 """
 
 
-class Failed(Exception):
-    pass
-
-
-def wait_until(condition, what, limit=60.0, pause=0.02):
-    end = time.monotonic() + limit
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise Failed(f"waited {limit:.0f} s for {what}")
-        time.sleep(pause)
-    return value
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss_max_mb(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def end(process, number=signal.SIGTERM, limit=30):
-    """Ends a process that this script started; its exit status."""
-    if process.poll() is None:
-        process.send_signal(number)
-    try:
-        return process.wait(limit)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return None
-
-
-class Bench:
-    def __init__(self, build, count):
-        self.build = build
-        self.count = count
-
-    def program(self, name):
-        path = self.build / name
-        if not path.exists():
-            raise Failed(f"{path} is missing: ./dev build")
-        return str(path)
-
-    @contextlib.contextmanager
-    def penstock(self, folder, port, synchronous="normal", shards=2):
-        config = folder / "penstock.yaml"
-        config.write_text(CONFIG.format(port=port, synchronous=synchronous, shards=shards))
-        with open(folder / "penstock.log", "w") as log:
-            process = subprocess.Popen([self.program("penstock"), "run", "--config", str(config)], stdout=log, stderr=log)
-        try:
-            def up():
-                if process.poll() is not None:
-                    raise Failed("penstock ended: " + (folder / "penstock.log").read_text()[-500:])
-                return (folder / "run.json").exists()
-            wait_until(up, "run.json")
-            yield process
-        finally:
-            status = end(process)
-        if status != 0:
-            raise Failed(f"penstock ended with {status}: " + (folder / "penstock.log").read_text()[-500:])
-
+class Ingest(Programs):
     def rows(self, folder):
         with contextlib.closing(sqlite3.connect(f"file:{folder}/telemetry.db?mode=ro", uri=True)) as database:
             letters = database.execute("SELECT count(*) FROM penstock_dead_letters").fetchone()[0]
@@ -140,34 +41,8 @@ class Bench:
         if (rows, letters) != (count, 0):
             raise Failed(f"{rows} rows and {letters} dead letters in the database instead of {count} and 0")
 
-    @contextlib.contextmanager
-    def stand_in(self, count, rate="max"):
-        process = subprocess.Popen(
-            [self.program("bench-ingest-stand-in-broker"), "--count", str(count), "--rate", str(rate), "--connections", "2"],
-            stdout=subprocess.PIPE, text=True)
-        try:
-            yield process, int(process.stdout.readline().split()[1])
-        finally:
-            end(process)
-
-    def against_stand_in(self, synchronous, count, rate="max"):
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
-            folder = pathlib.Path(name)
-            with self.stand_in(count, rate) as (broker, port):
-                with self.penstock(folder, port, synchronous) as penstock:
-                    # What it used before the first message is start-up, some 10 ms; it belongs to no message but is counted.
-                    line = broker.stdout.readline()
-                    if not line:
-                        raise Failed("the stand-in broker ended early")
-                    cpu = cpu_seconds(penstock.pid)
-                    rss = rss_max_mb(penstock.pid)
-                result = json.loads(line)
-            self.expect_rows(folder, count)
-        if result["acks_out_of_order"]:
-            raise Failed("acknowledgements came out of order")
-        return {"messages": result["messages"], "messages_per_second": result["messages_per_second"],
-                "penstock_cpu_s_per_million": cpu / count * 1e6, "rss_max_mb": rss, "latency_ms": result["latency_ms"],
-                "stand_in_cpu_s_per_million": result["cpu_seconds"] / count * 1e6}
+    def sqlite(self, synchronous, count, rate="max"):
+        return self.against_stand_in(count, self.rows, rate, database_options=f", synchronous: {synchronous}")
 
     def idle(self, seconds=20):
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
@@ -242,21 +117,17 @@ class Bench:
         return {"messages_per_second": count / (received["finished_at"] - published["started_at"])}
 
 
-def median_by(runs, key):
-    return sorted(runs, key=lambda run: run[key])[len(runs) // 2]
-
-
 def measure(bench, rounds):
     say = lambda text: print(text, file=sys.stderr, flush=True)
     found = {}
     for synchronous in ("normal", "full"):
         say(f"stand-in broker, {bench.count:,} messages, synchronous {synchronous}, {rounds} rounds ...")
-        runs = [bench.against_stand_in(synchronous, bench.count) for _ in range(rounds)]
+        runs = [bench.sqlite(synchronous, bench.count) for _ in range(rounds)]
         found[f"stand_in_{synchronous}"] = median_by(runs, "messages_per_second") | {
             "rounds": [round(run["messages_per_second"]) for run in runs],
             "rss_max_mb": max(run["rss_max_mb"] for run in runs)}
     say("1,000 messages/s for 20 s, synchronous full ...")
-    found["paced"] = bench.against_stand_in("full", 20_000, 1_000)
+    found["paced"] = bench.sqlite("full", 20_000, 1_000)
     say("idle for 20 s ...")
     found["idle"] = bench.idle()
     count = max(bench.count // 3, 1)
@@ -295,20 +166,6 @@ def goals(found):
     ]
 
 
-def machine():
-    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, text=True).stdout.strip()
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg()[0], "commit": commit}
-
-
-def table(rows):
-    lines = ["| what | measured | goal | |", "|---|---|---|---|"]
-    verdict = {True: "PASS", False: "FAIL", None: ""}
-    return "\n".join(lines + [f"| {what} | {value} | {goal} | {verdict[met]} |" for what, value, goal, met in rows])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
@@ -318,21 +175,18 @@ def main():
     options = parser.parse_args()
     where = machine()
     try:
-        found = measure(Bench(options.build.resolve(), options.count), options.rounds)
+        found = measure(Ingest(options.build.resolve(), options.count), options.rounds)
     except Failed as failure:
         print(f"bench ingest: {failure}", file=sys.stderr)
         return 1
     rows = goals(found)
     name = f"ingest-{datetime.date.today().isoformat()}"
     command = f"./dev bench ingest --count {options.count} --rounds {options.rounds}"
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{name}.json").write_text(json.dumps({"machine": where, "command": command} | found, indent=2) + "\n")
     text = (f"# Ingest, {datetime.date.today().isoformat()}\n\n{where['cores']} cores, {where['cpu']}, Linux {where['kernel']}, "
             f"commit {where['commit']}; load average before: {where['load_before']:.1f}\n\n`{command}`\n\n{table(rows)}\n\n"
             "Medians of the rounds; memory is the highest of all. The publish-to-acknowledgement time is an upper bound of publish to commit.\n"
             f"The stand-in broker itself took {found['stand_in_normal']['stand_in_cpu_s_per_million']:.2f} CPU seconds per million on the same cores.\n")
-    (options.results / f"{name}.md").write_text(text)
-    print(text)
+    keep(options.results, name, command, where, found, text)
     return 0 if all(met is not False for *_, met in rows) else 1
 
 

@@ -144,7 +144,7 @@ ingest:
     def test_variables_of_the_environment_stand_in_a_configuration(self):
         file = self.write(CONFIGURATION.format(
             broker='{url: "mqtt://${HOST:-127.0.0.1}:1883", password: "${SECRET:?is the password of the broker}", user: u}',
-            database="${DATABASE}.db", qos=1, shards=2, more=""))
+            database="sqlite:${DATABASE}.db", database_options="", qos=1, shards=2, more=""))
         done = run_command("check", file, expect=BROKEN)
         self.assertIn("SECRET is not set: is the password of the broker", done.stderr)
         self.assertIn("DATABASE", done.stderr)
@@ -160,7 +160,7 @@ ingest:
             broker='{url: "mqtt://u:hunter2@127.0.0.1:1883"}\n'
             '  second: {url: "mqtt://127.0.0.1:1884", user: u, password_file: password}\n'
             '  third: {url: "mqtt://127.0.0.1:1885", user: u, password: hunter4}',
-            database="t.db", qos=1, shards=2, more=""))
+            database="sqlite:t.db", database_options="", qos=1, shards=2, more=""))
         text = run_command("config", "show", "--config", file).stdout
         as_json = run_command("config", "show", "--config", file, "--json").stdout
         shown = json.loads(as_json)
@@ -181,7 +181,7 @@ class Unreachable(Case):
     def unreachable(self, more: str = ""):
         file = self.folder / "penstock.yaml"
         file.write_text(CONFIGURATION.format(
-            broker=f'{{url: "mqtt://127.0.0.1:{free_port()}", connect_timeout: 1s{more}}}', database="t.db", qos=1, shards=2,
+            broker=f'{{url: "mqtt://127.0.0.1:{free_port()}", connect_timeout: 1s{more}}}', database="sqlite:t.db", database_options="", qos=1, shards=2,
             more=""))
         return file
 
@@ -247,7 +247,7 @@ class Connecting(Case):
 
     def check(self, url: str, options: str, expect: int) -> str:
         file = self.folder / "penstock.yaml"
-        file.write_text(CONFIGURATION.format(broker=f'{{url: "{url}", connect_timeout: 5s{options}}}', database="t.db", qos=1,
+        file.write_text(CONFIGURATION.format(broker=f'{{url: "{url}", connect_timeout: 5s{options}}}', database="sqlite:t.db", database_options="", qos=1,
                                              shards=2, more=""))
         return run_command("check", "--connect", file, expect=expect).stdout
 

@@ -30,7 +30,7 @@ node: {{name: a, http: 127.0.0.1:0, admin: true}}
 brokers:
   main: {broker}
 databases:
-  telemetry: {{url: "sqlite:{database}", busy_timeout: 500ms}}
+  telemetry: {{url: "{database}"{database_options}}}
 ingest:
   telemetry:
     broker: main
@@ -244,8 +244,8 @@ class Case(unittest.TestCase):
     def mosquitto(self, more: str = "") -> Mosquitto:
         return self.keep(Mosquitto(self.folder / "broker", more))
 
-    def configure(self, broker: Mosquitto | None, qos: int = 1, shards: int = 2, database: str = "telemetry.db",
-                  more: str = "", broker_options: str = "") -> pathlib.Path:
+    def configure(self, broker: Mosquitto | None, qos: int = 1, shards: int = 2, database: str = "sqlite:telemetry.db",
+                  database_options: str = ", busy_timeout: 500ms", more: str = "", broker_options: str = "") -> pathlib.Path:
         where = (
             f'{{url: "mqtt://127.0.0.1:{broker.port}", reconnect_max: 1s{broker_options}}}'
             if broker
@@ -253,7 +253,8 @@ class Case(unittest.TestCase):
         )
         config = self.folder / "penstock.yaml"
         config.write_text(
-            CONFIGURATION.format(broker=where, qos=qos, shards=shards, database=database, more=more)
+            CONFIGURATION.format(broker=where, qos=qos, shards=shards, database=database, database_options=database_options,
+                                 more=more)
         )
         return config
 

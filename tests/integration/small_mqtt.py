@@ -55,6 +55,15 @@ class SmallMqtt:
         while self._read()[0] != 0x40:
             pass
 
+    def publish_many(self, messages: list[tuple[str, str]]):
+        """QoS 1, all in one write; waits for all acknowledgements."""
+        self.socket.sendall(b"".join(
+            _packet(0x32, _text(topic) + struct.pack(">H", number % 65_535 + 1) + payload.encode())
+            for number, (topic, payload) in enumerate(messages)))
+        for _ in messages:
+            while self._read()[0] != 0x40:
+                pass
+
     def message(self, patience: float = 20) -> tuple[str, str]:
         """The next message: topic and payload."""
         self.socket.settimeout(patience)

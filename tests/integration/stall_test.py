@@ -1,7 +1,6 @@
 """A database that is locked or full: memory stays flat, the session lives, everything lands afterwards."""
 
 import os
-import pathlib
 import sqlite3
 import subprocess
 import time
@@ -74,7 +73,7 @@ class Stall(Case):
             self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", disk], check=True)
         broker = self.mosquitto()
-        config = self.configure(broker, database=str(disk / "telemetry.db"))
+        config = self.configure(broker, database=f"sqlite:{disk}/telemetry.db")
         node = self.node(config).ready()
         load = self.start_load(config, "--count", 40_000, "--rate", 10_000, "--malformed", 1, "--duplicates", 5)
         full = wait_until(

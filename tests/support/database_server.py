@@ -254,6 +254,14 @@ class Postgresql(Server):
             text, input=text,
         ).rstrip("\n")
 
+    def set_password(self, password: str):
+        """Of the user penstock; `password` and `url` keep the first one."""
+        self.sql(f"ALTER USER penstock PASSWORD '{password}'")
+
+    def end_sessions(self):
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
+
     def kill(self) -> int:
         """With all its children; what it would leave in the system's shared memory is removed."""
         if not self.alive():
@@ -371,6 +379,14 @@ class Mariadb(Server):
             probe.connect(str(self.socket))
             return probe.recv(5)[4:] == b"\x0a"  # its greeting
         return False
+
+    def set_password(self, password: str):
+        """Of the user penstock; `password` and `url` keep the first one."""
+        self.sql("".join(f"ALTER USER penstock@'{host}' IDENTIFIED BY '{password}';" for host in ("127.0.0.1", "localhost")))
+
+    def end_sessions(self):
+        sessions = self.sql("SELECT id FROM information_schema.processlist WHERE user = 'penstock'").split()
+        self.sql("".join(f"KILL {session};" for session in sessions))
 
     def sql(self, text: str, database: str = "penstock") -> str:
         """Rows as lines, columns apart by tabs."""

@@ -1,0 +1,175 @@
+"""What the benchmarks share: starting the programs, measuring a process, the pipeline against the stand-in broker, the table."""
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+CONFIG = """\
+data: .
+node: {{name: bench, http: "127.0.0.1:0"}}
+brokers: {{main: {{url: "mqtt://127.0.0.1:{port}"}}}}
+databases: {{telemetry: {{url: "{database}"{database_options}}}}}
+log: {{level: warning}}
+ingest:
+  telemetry:
+    broker: main
+    topics: ["users/{{user_id}}/devices/{{device_id}}/telemetry"]
+    qos: 1
+    shards: {shards}
+    writers: {writers}
+    format: json
+    database: telemetry
+    table: raw_telemetry
+    key: [time, user_id, device_id, sequence_id]
+    columns:
+      time:        {{from: payload.time, type: timestamp}}
+      user_id:     {{from: topic.user_id, type: text}}
+      device_id:   {{from: topic.device_id, type: text}}
+      sequence_id: {{from: payload.sequence_id, type: integer}}
+      temperature: {{from: payload.temperature, type: real, optional: true}}
+      battery:     {{from: payload.battery, type: integer, optional: true}}
+      extra_data:  {{from: payload.rest, type: json}}
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+def wait_until(condition, what, limit=60.0, pause=0.02):
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit:.0f} s for {what}")
+        time.sleep(pause)
+    return value
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_max_mb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def end(process, number=signal.SIGTERM, limit=30):
+    """Ends a process that this script started; its exit status."""
+    if process.poll() is None:
+        process.send_signal(number)
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
+
+
+class Programs:
+    """The release build's programs, and what they are run on."""
+
+    def __init__(self, build, count):
+        self.build = build
+        self.count = count
+
+    def program(self, name):
+        path = self.build / name
+        if not path.exists():
+            raise Failed(f"{path} is missing: ./dev build")
+        return str(path)
+
+    @contextlib.contextmanager
+    def penstock(self, folder, port, database="sqlite:telemetry.db", database_options=", synchronous: normal", shards=2, writers=1):
+        config = folder / "penstock.yaml"
+        config.write_text(CONFIG.format(port=port, database=database, database_options=database_options, shards=shards,
+                                        writers=writers))
+        with open(folder / "penstock.log", "w") as log:
+            process = subprocess.Popen([self.program("penstock"), "run", "--config", str(config)], stdout=log, stderr=log)
+        try:
+            def up():
+                if process.poll() is not None:
+                    raise Failed("penstock ended: " + (folder / "penstock.log").read_text()[-500:])
+                return (folder / "run.json").exists()
+            wait_until(up, "run.json")
+            yield process
+        finally:
+            status = end(process)
+        if status != 0:
+            raise Failed(f"penstock ended with {status}: " + (folder / "penstock.log").read_text()[-500:])
+
+    @contextlib.contextmanager
+    def stand_in(self, count, rate="max"):
+        process = subprocess.Popen(
+            [self.program("bench-ingest-stand-in-broker"), "--count", str(count), "--rate", str(rate), "--connections", "2"],
+            stdout=subprocess.PIPE, text=True)
+        try:
+            yield process, int(process.stdout.readline().split()[1])
+        finally:
+            end(process)
+
+    def against_stand_in(self, count, count_rows, rate="max", **how):
+        """Every message acknowledged after its commit; `count_rows(folder)` gives rows and dead letters afterwards."""
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+            folder = pathlib.Path(name)
+            with self.stand_in(count, rate) as (broker, port):
+                with self.penstock(folder, port, **how) as penstock:
+                    # What it used before the first message is start-up, some 10 ms; it belongs to no message but is counted.
+                    line = broker.stdout.readline()
+                    if not line:
+                        raise Failed("the stand-in broker ended early")
+                    cpu = cpu_seconds(penstock.pid)
+                    rss = rss_max_mb(penstock.pid)
+                result = json.loads(line)
+            found = count_rows(folder)
+        if found != (count, 0):
+            raise Failed(f"{found[0]} rows and {found[1]} dead letters in the database instead of {count} and 0")
+        if result["acks_out_of_order"]:
+            raise Failed("acknowledgements came out of order")
+        return {"messages": result["messages"], "messages_per_second": result["messages_per_second"],
+                "penstock_cpu_s_per_million": cpu / count * 1e6, "rss_max_mb": rss, "latency_ms": result["latency_ms"],
+                "stand_in_cpu_s_per_million": result["cpu_seconds"] / count * 1e6}
+
+
+def median_by(runs, key):
+    return sorted(runs, key=lambda run: run[key])[len(runs) // 2]
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True).stdout.strip()
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg()[0], "commit": commit}
+
+
+def table(rows):
+    lines = ["| what | measured | goal | |", "|---|---|---|---|"]
+    verdict = {True: "PASS", False: "FAIL", None: ""}
+    return "\n".join(lines + [f"| {what} | {value} | {goal} | {verdict[met]} |" for what, value, goal, met in rows])
+
+
+def keep(results, what, command, where, found, text):
+    """bench/results/WHAT-DATE.json and .md"""
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{what}.json").write_text(json.dumps({"machine": where, "command": command} | found, indent=2) + "\n")
+    (results / f"{what}.md").write_text(text)
+    print(text)
