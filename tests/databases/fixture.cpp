@@ -85,7 +85,12 @@ abilities abilities_of(database_kind kind) {
 }
 
 hand::hand(const config::database& database)
-  : kind_(database.kind), session_(factory_of(database.kind), connect_text(database)) {}
+  : kind_(database.kind), session_(factory_of(database.kind), connect_text(database)) {
+  if (kind_ == database_kind::postgresql) // "table does not exist, skipping" would go to standard error
+    PQsetNoticeReceiver(
+      static_cast<soci::postgresql_session_backend*>(session_.get_backend())->conn_, [](void*, const PGresult*) {},
+      nullptr);
+}
 
 void hand::run(const std::string& sql) {
   try {
@@ -120,7 +125,9 @@ std::string hand::hex(const std::string& column, column_type type) const {
 std::string hand::microseconds(const std::string& column) const {
   switch (kind_) {
   case database_kind::sqlite: return column;
-  case database_kind::postgresql: return "(extract(epoch from " + column + ") * 1000000)::bigint";
+  case database_kind::postgresql: // in parts: the epoch of the last years that it holds is not exact
+    return "(extract(epoch from date_trunc('second', " + column + "))::bigint * 1000000 + extract(microseconds from " +
+           column + ")::bigint % 1000000)";
   case database_kind::mysql: return "timestampdiff(MICROSECOND, '1970-01-01', " + column + ")";
   }
   return column;
