@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/hex.hpp"
+#include "storage/postgresql.hpp"
 #include "storage/sql_store.hpp"
 #include "storage/sqlite.hpp"
 
@@ -43,7 +44,7 @@ result<std::unique_ptr<store>> open(const config::database& database, access acc
   result<std::unique_ptr<connection>> opened = error{errc::unsupported, "no such kind of database"};
   switch (database.kind) {
   case config::database_kind::sqlite: opened = open_sqlite(database, access); break;
-  case config::database_kind::postgresql:
+  case config::database_kind::postgresql: opened = open_postgresql(database, access); break;
   case config::database_kind::mysql: break;
   }
   if (!opened)
