@@ -7,8 +7,6 @@
 #include "storage/mariadb_session.hpp"
 #include "storage/sql_store.hpp"
 
-#include <soci/mysql/soci-mysql.h>
-
 #include <algorithm>
 #include <charconv>
 
@@ -153,11 +151,9 @@ private:
 };
 
 error mariadb_connection::failure(const std::exception& thrown, const std::string& what) const {
-  const auto* known = dynamic_cast<const soci::mysql_soci_error*>(&thrown);
-  const auto* any = dynamic_cast<const soci::soci_error*>(&thrown);
-  if (known)
-    return failure_of({known->err_num_, mysql_sqlstate(handle()), known->get_error_message()}, what);
-  return {errc::internal, what + ": " + (any ? any->get_error_message() : std::string{thrown.what()})};
+  if (const auto* known = dynamic_cast<const session_failure*>(&thrown))
+    return failure_of(known->fault(), what);
+  return {errc::internal, what + ": " + thrown.what()};
 }
 
 // START TRANSACTION would commit one that was left open.

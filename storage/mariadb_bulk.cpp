@@ -78,7 +78,7 @@ std::uint32_t stored_rows(std::uint64_t affected, const char* info) {
 
 bool is_date(std::int64_t microseconds) {
   const auto year = static_cast<int>(date_of(microseconds).year());
-  return year >= 1000 && year <= 9999;
+  return year >= 1 && year <= 9999;
 }
 
 std::int64_t microseconds_of(std::string_view text) {

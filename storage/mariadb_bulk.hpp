@@ -48,7 +48,7 @@ private:
   std::vector<unsigned long> lengths_;
 };
 
-/// Whether a DATETIME holds the time: the years 1000 to 9999.
+/// Whether a DATETIME holds the time: the years 1 to 9999.
 bool is_date(std::int64_t microseconds);
 /// Microseconds since 1970 of "YYYY-MM-DD hh:mm:ss[.ffffff]", and back.
 std::int64_t microseconds_of(std::string_view text);

@@ -1,6 +1,6 @@
 #include "storage/mariadb_handle.hpp"
 
-#include "storage/utf8.hpp"
+#include "core/utf8.hpp"
 
 #include <algorithm>
 #include <array>
@@ -176,7 +176,8 @@ error failure_of(const fault& fault, std::string_view what) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   std::replace(text.begin(), text.end(), '\r', ' ');
   const auto number = " (MariaDB " + std::to_string(fault.number) + ")";
-  return {code_of(fault), to_utf8(text, message_bytes_max - number.size()) + number};
+  text = clean_utf8(text);
+  return {code_of(fault), std::string{utf8_prefix(text, message_bytes_max - number.size())} + number};
 }
 
 error last_failure(MYSQL* handle, std::string_view what) {

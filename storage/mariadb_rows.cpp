@@ -1,6 +1,7 @@
 #include "storage/mariadb_rows.hpp"
 
-#include "storage/utf8.hpp"
+#include "config/value.hpp"
+#include "core/utf8.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -81,8 +82,19 @@ insert_sql insert_of(const table& target) {
   return sql;
 }
 
+/// A value's spaces at its end reach over the limit: the only way in which a value is cut instead of refused.
+bool loses_spaces(std::string_view text, const text_limit& limit) {
+  if (text.size() <= limit.length || text.back() != ' ')
+    return false;
+  const auto is_first = [](char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; };
+  const auto length =
+    limit.in_characters ? static_cast<std::size_t>(std::count_if(text.begin(), text.end(), is_first)) : text.size();
+  return length > limit.length;
+}
+
 /// A value that MariaDB would not keep as it is.
-std::optional<error> broken_value(const table::column& declared, const record::column_view& column, std::size_t row) {
+std::optional<error> broken_value(const table::column& declared, const std::optional<text_limit>& limit,
+                                  const record::column_view& column, std::size_t row) {
   if (column.null(row)) {
     if (declared.optional)
       return std::nullopt;
@@ -92,7 +104,11 @@ std::optional<error> broken_value(const table::column& declared, const record::c
     return error{errc::field_range, "column '" + declared.name + "' is not a finite number, which MariaDB cannot hold"};
   if (declared.type == column_type::timestamp && !is_date(column.integer(row)))
     return error{errc::field_range,
-                 "column '" + declared.name + "' is before the year 1000 or after 9999, which MariaDB cannot hold"};
+                 "column '" + declared.name + "' is before the year 1 or after 9999, which MariaDB cannot hold"};
+  if (limit && loses_spaces(column.string(row), *limit))
+    return error{errc::row_refused, "column '" + declared.name + "' takes " + std::to_string(limit->length) +
+                                      (limit->in_characters ? " characters" : " bytes") +
+                                      "; spaces at the end would be cut off"};
   return std::nullopt;
 }
 
@@ -116,18 +132,18 @@ void fill(parameter& to, column_type type, const record::column_view& column, st
 }
 
 /// The first row of the frame's rows that has a broken value.
-std::optional<refusal> first_broken(const table& target, const record::frame_view& frame, std::size_t first,
-                                    std::size_t last) {
+std::optional<refusal> first_broken(const table& target, const std::vector<std::optional<text_limit>>& limits,
+                                    const record::frame_view& frame, std::size_t first, std::size_t last) {
   std::optional<refusal> found;
   for (std::size_t index = 0; index < target.columns.size(); ++index) {
     const auto& declared = target.columns[index];
     const auto& column = frame.column(index);
     const bool suspect = declared.type == column_type::real || declared.type == column_type::timestamp ||
-                         (column.any_null() && !declared.optional);
+                         limits[index] || (column.any_null() && !declared.optional);
     if (!suspect)
       continue;
     for (auto row = first; row < last; ++row)
-      if (auto why = broken_value(declared, column, row)) {
+      if (auto why = broken_value(declared, limits[index], column, row)) {
         found = refusal{*std::move(why), row};
         last = row;
       }
@@ -137,14 +153,26 @@ std::optional<refusal> first_broken(const table& target, const record::frame_vie
 
 } // namespace
 
-row_inserter::row_inserter(const table& target, std::unique_ptr<bulk_insert> insert)
-  : target_(target), insert_(std::move(insert)) {}
+row_inserter::row_inserter(const table& target, const std::vector<text_limit>& limits,
+                           std::unique_ptr<bulk_insert> insert)
+  : target_(target), insert_(std::move(insert)) {
+  for (const auto& column : target.columns) {
+    const auto found = std::find_if(limits.begin(), limits.end(), [&](const text_limit& limit) {
+      return config::lower(limit.column) == config::lower(column.name);
+    });
+    const bool text = column.type == column_type::text || column.type == column_type::json;
+    limits_.push_back(text && found != limits.end() ? std::optional{*found} : std::nullopt);
+  }
+}
 
 result<std::unique_ptr<row_inserter>> row_inserter::make(const server& on, const table& target) {
+  auto limits = read_text_limits(on.handle.get(), target.name);
+  if (!limits)
+    return limits.error();
   auto insert = bulk_insert::make(on, insert_of(target));
   if (!insert)
     return insert.error();
-  return std::make_unique<row_inserter>(target, *std::move(insert));
+  return std::make_unique<row_inserter>(target, *limits, *std::move(insert));
 }
 
 attempt row_inserter::insert(const batch_view& batch, std::size_t first, std::size_t last) {
@@ -154,7 +182,7 @@ attempt row_inserter::insert(const batch_view& batch, std::size_t first, std::si
   batch.for_each_part(first, last, [&](const record::frame_view& frame, std::size_t from, std::size_t to) {
     if (broken)
       return;
-    broken = first_broken(target_, frame, from, to);
+    broken = first_broken(target_, limits_, frame, from, to);
     if (broken)
       broken->row = next + *broken->row - from;
     else
@@ -197,10 +225,10 @@ attempt letter_inserter::insert(std::span<const kept_letter> letters) {
   for (const auto& letter : letters) {
     insert_->at(0).add_string(pipeline_);
     insert_->at(1).add_string(letter.id);
-    insert_->at(2).add_string(texts.emplace_back(to_utf8(letter.topic)));
+    insert_->at(2).add_string(texts.emplace_back(clean_utf8(letter.topic)));
     insert_->at(3).add_string(letter.payload);
     insert_->at(4).add_integer(static_cast<std::int64_t>(letter.code));
-    insert_->at(5).add_string(texts.emplace_back(to_utf8(letter.reason)));
+    insert_->at(5).add_string(texts.emplace_back(clean_utf8(letter.reason)));
     insert_->at(6).add_integer(letter.first_seen.time_since_epoch().count());
     insert_->at(7).add_integer(letter.last_seen.time_since_epoch().count());
     insert_->at(8).add_integer(static_cast<std::int64_t>(letter.seen));

@@ -4,10 +4,13 @@
 #include "storage/batch.hpp"
 #include "storage/connection.hpp"
 #include "storage/mariadb_bulk.hpp"
+#include "storage/mariadb_schema.hpp"
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace penstock::storage::mariadb {
 
@@ -15,7 +18,7 @@ namespace penstock::storage::mariadb {
 class row_inserter {
 public:
   /// Use make().
-  row_inserter(const table& target, std::unique_ptr<bulk_insert> insert);
+  row_inserter(const table& target, const std::vector<text_limit>& limits, std::unique_ptr<bulk_insert> insert);
 
   /// The table must exist. `target` is copied; `on` must outlive it.
   static result<std::unique_ptr<row_inserter>> make(const server& on, const table& target);
@@ -25,6 +28,7 @@ public:
 
 private:
   table target_;
+  std::vector<std::optional<text_limit>> limits_; ///< of each column
   std::unique_ptr<bulk_insert> insert_;
 };
 

@@ -114,6 +114,20 @@ result<void> read_indexes(MYSQL* handle, const std::string& place, const std::ma
 
 } // namespace
 
+result<std::vector<text_limit>> read_text_limits(MYSQL* handle, const std::string& name) {
+  auto rows = query(handle, "SELECT column_name, data_type, character_maximum_length FROM information_schema.columns"
+                            " WHERE data_type IN ('varchar', 'tinytext', 'text', 'mediumtext') AND " +
+                              place_of(handle, name));
+  if (!rows)
+    return rows.error();
+  std::vector<text_limit> limits;
+  for (const auto& row : *rows)
+    limits.push_back({.column = text_of(row[0]),
+                      .length = std::stoul(text_of(row[2])),
+                      .in_characters = config::lower(text_of(row[1])) == "varchar"});
+  return limits;
+}
+
 result<actual_table> read_table(MYSQL* handle, const std::string& name) {
   const auto place = place_of(handle, name);
   actual_table actual;

@@ -1,0 +1,128 @@
+// Several connections at work in one table.
+#include "fixture.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <thread>
+
+namespace penstock::storage::test {
+namespace {
+
+class contention_test : public database_test {
+public:
+  /// Writes as the batch-writer does: again, until it is done. Returns what was stored, or nothing on another error.
+  static std::optional<std::uint32_t> write_until_done(store& to, const record::frame_view& frame,
+                                                       std::atomic<int>& retries) {
+    for (int times = 0; times < 200; ++times) {
+      auto written = write(to, {&frame});
+      if (written)
+        return written->at(0).stored;
+      EXPECT_EQ(written.error().code, errc::database_busy) << written.error().to_string();
+      if (written.error().code != errc::database_busy)
+        return std::nullopt;
+      ++retries;
+      std::this_thread::sleep_for(std::chrono::milliseconds{1 + times});
+    }
+    return std::nullopt;
+  }
+};
+
+TEST_F(contention_test, a_row_that_another_program_holds_is_busy_in_time_and_then_works) {
+  auto target = prepared();
+  write_one(*target, *frame_of({{.time = 1}}));
+  other().session().begin();
+  other().run("UPDATE readings SET battery = 60");
+  const auto frame = frame_of(series(0, 10));
+  const auto before = std::chrono::steady_clock::now();
+  auto failed = write(*target, {frame.get()});
+  const auto waited = std::chrono::steady_clock::now() - before;
+  other().session().rollback();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, errc::database_busy) << failed.error().to_string();
+  EXPECT_GE(waited, settings().busy_timeout - 100ms);
+  EXPECT_LE(waited, settings().busy_timeout + 3s);
+  EXPECT_EQ(write_one(*target, *frame), (frame_outcome{9, 1, 0}));
+}
+
+TEST_F(contention_test, two_connections_that_write_the_same_keys_in_opposite_order_lose_nothing) {
+  prepared();
+  constexpr std::int64_t rounds = 12, rows = 300;
+  std::atomic<int> retries{0};
+  std::atomic<std::uint32_t> stored{0};
+  std::atomic<int> failures{0};
+  const auto work = [&](bool backwards) {
+    auto target = prepared();
+    for (std::int64_t round = 0; round < rounds; ++round) {
+      // In pieces of one transaction, so that each holds some of its keys while it waits for others.
+      std::vector<std::unique_ptr<record::frame_view>> frames;
+      auto all = series(round * rows, rows);
+      if (backwards)
+        std::reverse(all.begin(), all.end());
+      const auto done = write_until_done(*target, *frame_of(all), retries);
+      if (done)
+        stored += *done;
+      else
+        ++failures;
+    }
+  };
+  std::thread forwards{work, false};
+  std::thread backwards{work, true};
+  forwards.join();
+  backwards.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(stored, rounds * rows);
+  EXPECT_EQ(*opened()->row_count(readings()), static_cast<std::uint64_t>(rounds * rows));
+}
+
+TEST_F(contention_test, two_connections_that_update_the_same_keys_in_opposite_order_end_with_the_newest) {
+  auto wanted = readings();
+  wanted.on_conflict = config::conflict_rule::update;
+  wanted.order = "temperature";
+  prepared(wanted);
+  constexpr int rounds = 12;
+  std::atomic<int> retries{0};
+  std::atomic<int> failures{0};
+  const auto work = [&](int parity) {
+    auto target = prepared(wanted);
+    for (int version = parity; version < 2 * rounds; version += 2) {
+      auto all = series(0, 200);
+      for (auto& row : all) {
+        row.battery = version;
+        row.temperature = version;
+      }
+      if (parity == 1)
+        std::reverse(all.begin(), all.end());
+      if (!write_until_done(*target, *frame_of(all), retries))
+        ++failures;
+    }
+  };
+  std::thread even{work, 0};
+  std::thread odd{work, 1};
+  even.join();
+  odd.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(other().ask("SELECT count(*) FROM readings WHERE battery = " + std::to_string(2 * rounds - 1)), "200");
+}
+
+TEST_F(contention_test, letters_that_two_connections_keep_at_once_are_one_each_and_seen_by_both) {
+  prepared();
+  std::atomic<int> retries{0};
+  const auto work = [&] {
+    auto target = prepared();
+    record::frame_builder builder{types_of(readings())};
+    for (int index = 0; index < 200; ++index)
+      builder.add_letter("t", std::to_string(index), error{errc::payload_malformed, "no JSON"}, wall_time{});
+    const auto frame = view(builder.seal("telemetry", 0, 1, 1), readings());
+    for (int times = 0; times < 5; ++times)
+      write_until_done(*target, *frame, retries);
+  };
+  std::thread one{work};
+  std::thread two{work};
+  one.join();
+  two.join();
+  EXPECT_EQ(other().ask("SELECT count(*) FROM penstock_dead_letters WHERE seen = 10"), "200");
+}
+
+} // namespace
+} // namespace penstock::storage::test
