@@ -22,7 +22,7 @@ constexpr std::int64_t schema_lock = 0x70656e73746f636b;
 // An index on a large table takes long. What takes longer is better made by hand, CONCURRENTLY.
 constexpr std::chrono::hours schema_change_limit{1};
 
-std::string declared_type(column_type type, bool) {
+std::string declared_type(column_type type, const key_shape&) {
   switch (type) {
   case column_type::text: return "TEXT";
   case column_type::integer: return "BIGINT";

@@ -3,6 +3,7 @@
 #include "config/value.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace penstock::storage {
 
@@ -24,6 +25,13 @@ std::string list_of(const sql_words& words, const std::vector<config::index_colu
   for (const auto& column : columns)
     text += (text.empty() ? "" : ", ") + words.quote(column.name) + (column.descending ? " DESC" : "");
   return text;
+}
+
+bool is_string(const table& target, const std::string& name) {
+  return std::any_of(target.columns.begin(), target.columns.end(), [&](const auto& column) {
+    return column.name == name &&
+           (column.type == column_type::text || column.type == column_type::json || column.type == column_type::bytes);
+  });
 }
 
 class comparison {
@@ -56,7 +64,7 @@ private:
     const auto found = std::find_if(actual_.columns.begin(), actual_.columns.end(),
                                     [&](const auto& column) { return same_name(words_, column.name, wanted.name); });
     const auto name = "column " + words_.quote(wanted.name);
-    const auto type = words_.declared_type(wanted.type, in_key(target_, wanted.name));
+    const auto type = words_.declared_type(wanted.type, key_shape_of(target_, wanted.name));
     if (found == actual_.columns.end())
       return add(name + " is missing: run ALTER TABLE " + quoted_table(words_, target_.name) + " ADD COLUMN " +
                  words_.quote(wanted.name) + " " + type);
@@ -103,7 +111,9 @@ private:
     std::string text = "no primary key or unique index is exactly on the key (" + list_of(words_, target_.key) + ")";
     if (inexact)
       text += " comparing bytes (the one there has another COLLATE and would take different keys for the same)";
-    else if (!others.empty())
+    if (inexact && !words_.exact_table.empty())
+      return add(text + ": run ALTER TABLE " + quoted_table(words_, target_.name) + words_.exact_table);
+    if (!inexact && !others.empty())
       text += " (unique are: " + others + ")";
     add(text + ": run " + unique_index_sql());
   }
@@ -142,17 +152,31 @@ std::string quoted_table(const sql_words& words, std::string_view name) {
   return words.quote(name.substr(0, dot)) + "." + words.quote(name.substr(dot + 1));
 }
 
-bool in_key(const table& target, const std::string& column) {
-  const auto names = [&](const config::index_column& each) { return each.name == column; };
-  return std::find(target.key.begin(), target.key.end(), column) != target.key.end() ||
-         std::any_of(target.indexes.begin(), target.indexes.end(),
-                     [&](const auto& index) { return std::any_of(index.begin(), index.end(), names); });
+key_shape key_shape_of(const table& target, const std::string& column) {
+  key_shape widest;
+  const auto look_at = [&](const std::vector<std::string>& names) {
+    if (std::find(names.begin(), names.end(), column) == names.end())
+      return;
+    const auto strings = static_cast<std::size_t>(
+      std::count_if(names.begin(), names.end(), [&](const std::string& name) { return is_string(target, name); }));
+    const key_shape shape{strings, names.size() - strings};
+    if (std::tie(shape.strings, shape.others) > std::tie(widest.strings, widest.others))
+      widest = shape;
+  };
+  look_at(target.key);
+  for (const auto& index : target.indexes) {
+    std::vector<std::string> names;
+    for (const auto& each : index)
+      names.push_back(each.name);
+    look_at(names);
+  }
+  return widest;
 }
 
 std::string create_table_sql(const sql_words& words, const table& target) {
   std::string sql = "CREATE TABLE " + quoted_table(words, target.name) + "(";
   for (const auto& column : target.columns)
-    sql += words.quote(column.name) + " " + words.declared_type(column.type, in_key(target, column.name)) +
+    sql += words.quote(column.name) + " " + words.declared_type(column.type, key_shape_of(target, column.name)) +
            (column.optional ? ", " : " NOT NULL, ");
   return sql + "PRIMARY KEY (" + list_of(words, target.key) + "))" + words.pipeline_table_end;
 }

@@ -47,7 +47,7 @@ result<void> compare(const sql_words& words, const table& target, const actual_t
 
 bool has_index(const sql_words& words, const actual_table& actual, const std::vector<config::index_column>& wanted);
 
-/// True where the column is part of the key or of an index of the configuration.
-bool in_key(const table& target, const std::string& column);
+/// Of the key and the indexes of the configuration that the column is part of, the one with most strings.
+key_shape key_shape_of(const table& target, const std::string& column);
 
 } // namespace penstock::storage

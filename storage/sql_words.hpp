@@ -10,6 +10,13 @@
 
 namespace penstock::storage {
 
+/// The index with the least room for its columns, of those that a column is part of.
+struct key_shape {
+  std::size_t strings = 0; ///< of its columns: text, json, bytes
+  std::size_t others = 0;
+  explicit operator bool() const { return strings + others > 0; } ///< false: the column is part of no key
+};
+
 struct sql_words {
   std::string text_type;          ///< holds any UTF-8
   std::string key_type;           ///< text that a key can be made of
@@ -17,8 +24,8 @@ struct sql_words {
   std::string own_table_end;      ///< behind the parenthesis of CREATE TABLE, of Penstock's own tables
   std::string pipeline_table_end; ///< the same, of a pipeline's table
   std::string if_new;             ///< behind an INSERT into penstock_meta: a row that is there already stays as it is
-  /// Of a table that a pipeline writes; `in_key`: part of the primary key or of an index.
-  std::string (*declared_type)(column_type type, bool in_key) = nullptr;
+  /// Of a table that a pipeline writes; `key`: what the column shares with others.
+  std::string (*declared_type)(column_type type, const key_shape& key) = nullptr;
   std::string (*quote)(std::string_view identifier) = nullptr;
   /// An expression, as hexadecimal text; `text`: it is text, not bytes.
   std::string (*hex)(const std::string& expression, bool text) = nullptr;
@@ -30,6 +37,7 @@ struct sql_words {
   /// Microseconds since 1970 as a value of a timestamp column.
   std::string (*timestamp)(std::int64_t microseconds) = nullptr;
   std::string exact_index;  ///< behind a column of an index, so that it compares bytes; may be empty
+  std::string exact_table;  ///< behind ALTER TABLE: its text compares bytes from then on, where no index can say it
   bool folds_names = false; ///< identifiers that differ in letter case only are the same
 };
 

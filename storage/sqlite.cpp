@@ -17,7 +17,7 @@ namespace sqlite {
 
 namespace {
 
-std::string declared_type(column_type type, bool) {
+std::string declared_type(column_type type, const key_shape&) {
   switch (type) {
   case column_type::text:
   case column_type::json: return "TEXT"; // JSON as a type name would turn "1" into a number
@@ -63,6 +63,7 @@ const sql_words& dialect() {
       },
     .timestamp = [](std::int64_t microseconds) { return std::to_string(microseconds); },
     .exact_index = " COLLATE BINARY",
+    .exact_table = "",
     .folds_names = true,
   };
   return words;

@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/hex.hpp"
+#include "storage/mariadb.hpp"
 #include "storage/postgresql.hpp"
 #include "storage/sql_store.hpp"
 #include "storage/sqlite.hpp"
@@ -45,7 +46,7 @@ result<std::unique_ptr<store>> open(const config::database& database, access acc
   switch (database.kind) {
   case config::database_kind::sqlite: opened = open_sqlite(database, access); break;
   case config::database_kind::postgresql: opened = open_postgresql(database, access); break;
-  case config::database_kind::mysql: break;
+  case config::database_kind::mysql: opened = open_mariadb(database, access); break;
   }
   if (!opened)
     return opened.error();

@@ -79,7 +79,7 @@ abilities abilities_of(database_kind kind) {
   case database_kind::postgresql:
     return {.zero_in_text = false, .infinity = true, .not_a_number = true, .negative_zero = true};
   case database_kind::mysql:
-    return {.zero_in_text = true, .infinity = false, .not_a_number = false, .negative_zero = true};
+    return {.zero_in_text = true, .infinity = false, .not_a_number = false, .negative_zero = false};
   }
   return {};
 }
