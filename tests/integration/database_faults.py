@@ -2,6 +2,7 @@
 repeated, memory is flat, and /readyz and the status tell the truth meanwhile. postgresql_test.py and mariadb_test.py name the
 server."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -28,7 +29,8 @@ class DatabaseFaults(Case):
 
     kind = None  # of database_server
     lock_sql = None  # holds the table for `seconds`
-    bad_row_sql = None  # a table that refuses one device's records, and every user longer than 12 characters
+    sleep_sql = None  # for `seconds`
+    bad_row_sql = None  # a table that refuses records with a battery of 50, and users longer than 12 characters
     deadlock_ballast_sql = ""  # makes the rival's transaction the larger one
 
     def setUp(self):
@@ -36,9 +38,10 @@ class DatabaseFaults(Case):
         self.server = self.keep(self.kind(self.folder / "server"))
         self.broker = self.mosquitto()
 
-    def start_node(self, url=None, options=OPTIONS, writers=2):
+    def start_node(self, url=None, options=OPTIONS, writers=2, shards=2):
         self.config = self.configure(
-            self.broker, database=url or self.server.url, database_options=options, more=f"    writers: {writers}\n    lag_warning: 2s"
+            self.broker, shards=shards, database=url or self.server.url, database_options=options,
+            more=f"    writers: {writers}\n    lag_warning: 2s",
         )
         return self.node(self.config)
 
@@ -120,7 +123,7 @@ class DatabaseFaults(Case):
         self.assertIn("ALARM", self.current.log.read_text())
 
     def test_a_deadlock(self):
-        self.begin(options=", busy_timeout: 5s, statement_timeout: 10s", writers=1)
+        self.begin(options=", busy_timeout: 5s, statement_timeout: 10s", writers=1, shards=1)
         client = SmallMqtt(self.broker.port)
         insert = ("INSERT INTO raw_telemetry (time, user_id, device_id, sequence_id, extra_data)"
                   " VALUES ('2026-01-01 00:00:0{n}', 'u', 'd', {n}, '{{}}');")
@@ -248,12 +251,18 @@ class DatabaseFaults(Case):
         self.server.sql(self.bad_row_sql)
         self.begin()
         load = self.flow()
+        client = SmallMqtt(self.broker.port)
+        client.publish_many([(f"users/a_name_that_is_too_long/devices/{n}/telemetry",
+                              '{"time": "2026-01-01T00:00:00Z", "sequence_id": 1}') for n in range(3)])
+        client.close()
         self.assertEqual(load.wait(SECONDS + 300), 0)
         verdict = self.verify(self.config, wait="120s")
         self.assertEqual((verdict["missing"], verdict["repeated"], verdict["dead_letters"]["missing"]), (0, 0, 0))
         self.assertGreater(verdict["dead_letters"]["refused"], 0)
-        listed = run_command("dead-letters", "list", "--config", self.config, "--json").stdout
-        self.assertIn("row_refused", listed)
+        letters = json.loads(run_command("dead-letters", "list", "--config", self.config, "--limit", 0, "--json").stdout)
+        too_long = [letter for letter in letters["dead_letters"] if "too_long" in letter["topic"]]
+        self.assertEqual([letter["code"] for letter in too_long], ["row_refused"] * 3)
+        self.assertIn("user_id", too_long[0]["reason"])
         self.assert_flow_balanced()
         self.assertEqual(self.current.get("/readyz")[0], 200)
         self.assertEqual(self.current.stop(), 0)

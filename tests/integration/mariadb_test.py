@@ -11,7 +11,7 @@ class Mariadb(database_faults.DatabaseFaults):
     lock_sql = "LOCK TABLES raw_telemetry WRITE; SELECT SLEEP({seconds}); UNLOCK TABLES"
     sleep_sql = "SELECT SLEEP({seconds});"
     bad_row_sql = ("ALTER TABLE raw_telemetry ADD CONSTRAINT no_fifty CHECK (battery <> 50);"
-                   "ALTER TABLE raw_telemetry MODIFY device_id VARCHAR(8) COLLATE utf8mb4_nopad_bin NOT NULL")
+                   "ALTER TABLE raw_telemetry MODIFY user_id VARCHAR(12) COLLATE utf8mb4_nopad_bin NOT NULL")
     # InnoDB rolls back the transaction that has changed the least.
     deadlock_ballast_sql = "INSERT INTO ballast SELECT seq FROM seq_1_to_1000;"
 

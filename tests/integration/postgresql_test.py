@@ -11,7 +11,7 @@ class Postgresql(database_faults.DatabaseFaults):
     lock_sql = "BEGIN; LOCK TABLE raw_telemetry IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep({seconds}); COMMIT"
     sleep_sql = "SELECT pg_sleep({seconds});"
     bad_row_sql = ("ALTER TABLE raw_telemetry ADD CONSTRAINT no_fifty CHECK (battery <> 50);"
-                   "ALTER TABLE raw_telemetry ALTER COLUMN device_id TYPE varchar(8)")
+                   "ALTER TABLE raw_telemetry ALTER COLUMN user_id TYPE varchar(12)")
 
     def test_through_pgbouncer_in_transaction_mode(self):
         pool = self.keep(database_server.Pgbouncer(self.folder / "pgbouncer", self.server))
