@@ -231,18 +231,20 @@ std::string read_as(const std::string& column, column_type type) {
   }
 }
 
-// By a cursor, so that a reading of hours is many answers, each in time, and may stop anywhere.
+// By a cursor, so that a reading of hours is many answers, each in time, and may stop anywhere. Between two of them the
+// server waits as long as in any transaction.
 result<void> postgresql_connection::for_each_key(const table& table, std::span<const column_type> types,
                                                  const std::function<bool(const key_text&)>& visit) {
   std::string columns;
   for (std::size_t index = 0; index < types.size(); ++index)
     columns += (index ? ", " : "") + read_as(identifier(table.key[index]), types[index]);
-  roll_back();
-  auto begun = database_.run("BEGIN READ ONLY; DECLARE penstock_keys NO SCROLL CURSOR FOR SELECT " + columns +
-                             " FROM " + quoted_table(dialect(), table.name));
-  if (!begun) {
+  if (auto begun = begin(); !begun)
+    return begun;
+  auto declared = database_.run("DECLARE penstock_keys NO SCROLL CURSOR FOR SELECT " + columns + " FROM " +
+                                quoted_table(dialect(), table.name));
+  if (!declared) {
     roll_back();
-    return begun.error();
+    return declared.error();
   }
   key_text key(types.size());
   for (bool more = true; more;) {

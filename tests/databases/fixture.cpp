@@ -6,7 +6,11 @@
 #include <soci/postgresql/soci-postgresql.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace penstock::storage::test {
 
@@ -70,6 +74,27 @@ config::database database_at(const std::string& url) {
 config::database database_under_test() {
   const char* const url = std::getenv("PENSTOCK_TEST_DATABASE");
   return database_at(url ? url : "sqlite:" + temporary_file().string());
+}
+
+std::optional<config::database> database_through_network() {
+  const char* const url = std::getenv("PENSTOCK_TEST_DATABASE_PROXY");
+  return url ? std::optional{database_at(url)} : std::nullopt;
+}
+
+void make_fault(const std::string& command) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = std::getenv("PENSTOCK_TEST_DATABASE_FAULTS");
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const auto line = command + "\n";
+  EXPECT_EQ(::write(socket, line.data(), line.size()), static_cast<ssize_t>(line.size()));
+  std::string answer(1'000, '\0');
+  answer.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::read(socket, answer.data(), answer.size()))));
+  ::close(socket);
+  EXPECT_EQ(answer, "ok\n") << command;
 }
 
 abilities abilities_of(database_kind kind) {
@@ -167,7 +192,10 @@ database_test::database_test() : settings_(database_under_test()), other_(std::m
   drop_all();
 }
 
-database_test::~database_test() { drop_all(); }
+database_test::~database_test() {
+  other_ = std::make_unique<hand>(settings_); // the server may have ended under the former one
+  drop_all();
+}
 
 void database_test::drop_all() {
   for (const char* name : {"readings", "every_type", "penstock_dead_letters", "penstock_meta"})
