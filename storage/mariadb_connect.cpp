@@ -92,6 +92,10 @@ result<handle> log_in(const config::database& settings, const config::database_a
   set(made.get(), MYSQL_OPT_PROTOCOL, &protocol);
   const unsigned no_files = 0;
   set(made.get(), MYSQL_OPT_LOCAL_INFILE, &no_files);
+  // Whoever sits between the two could ask for the password as it is.
+  if (!socket && !verifies(mode))
+    set(made.get(), MARIADB_OPT_RESTRICTED_AUTH,
+        "mysql_native_password,client_ed25519,caching_sha2_password,sha256_password");
   // Without CLIENT_FOUND_ROWS, which SOCI would set: a row that is there already would count like one that is new.
   if (mysql_real_connect(made.get(), socket ? nullptr : to.host.c_str(), to.user.c_str(), to.password.value.c_str(),
                          to.database.c_str(), to.port, socket ? to.host.c_str() : nullptr, 0) == nullptr)

@@ -130,9 +130,9 @@ bool says_full(std::string_view text) {
 
 /// Words that name things of the schema only.
 bool quotes_names_only(unsigned number) {
-  constexpr unsigned numbers[] = {1044, 1045, 1048, 1049, 1054, 1109, 1115, 1136, 1142, 1143, 1146, 1193,
-                                  1227, 1264, 1265, 1273, 1286, 1290, 1364, 1406, 1451, 1452, 1698, 1712,
-                                  1812, 1932, 2002, 2003, 2005, 2013, 2026, 2055, 2059, 3819, 4025};
+  constexpr unsigned numbers[] = {1044, 1045, 1048, 1049, 1054, 1109, 1114, 1115, 1136, 1142, 1143, 1146,
+                                  1193, 1227, 1264, 1265, 1273, 1286, 1290, 1364, 1406, 1451, 1452, 1698,
+                                  1712, 1812, 1932, 2002, 2003, 2005, 2013, 2026, 2055, 2059, 3819, 4025};
   return std::find(std::begin(numbers), std::end(numbers), number) != std::end(numbers);
 }
 

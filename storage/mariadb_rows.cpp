@@ -52,16 +52,23 @@ std::string on_conflict(const table& target, const std::string& name) {
   if (!target.order.empty() && std::find(target.key.begin(), target.key.end(), target.order) == target.key.end())
     updated.push_back(target.order);
   const auto order = identifier(target.order);
-  for (const auto& each : updated) {
-    const auto column = identifier(each);
+  const auto newer = "VALUES(" + order + ")>" + name + "." + order;
+  const auto assignment = [&](const std::string& column) {
     const auto value = "VALUES(" + column + ")";
-    sql += "," + column + "=";
     if (target.order.empty())
-      sql += value;
-    else
-      sql += "IF(VALUES(" + order + ")>" + name + "." + order + "," + value + "," + name + "." + column + ")";
-  }
+      return "," + column + "=" + value;
+    return "," + column + "=IF(" + newer + "," + value + "," + name + "." + column + ")";
+  };
+  for (const auto& each : updated)
+    sql += assignment(identifier(each));
   return sql;
+}
+
+/// What the server says where unchanged_key() made the statement fail, in words that help.
+void explain_other_key(const table& target, error& why) {
+  if (why.code == errc::row_refused &&
+      why.message.find("Column '" + target.key.front() + "' cannot be null") != std::string::npos)
+    why.message = "the table has a row with another key that equals it in a unique index";
 }
 
 insert_sql insert_of(const table& target) {
@@ -195,6 +202,8 @@ attempt row_inserter::insert(const batch_view& batch, std::size_t first, std::si
   auto done = insert_->run(last - first);
   if (done.refused && done.refused->row)
     *done.refused->row += first;
+  if (done.refused)
+    explain_other_key(target_, done.refused->why);
   return done;
 }
 

@@ -3,6 +3,9 @@
 #include "config/value.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
 #include <tuple>
 
 namespace penstock::storage {
@@ -32,6 +35,20 @@ bool is_string(const table& target, const std::string& name) {
     return column.name == name &&
            (column.type == column_type::text || column.type == column_type::json || column.type == column_type::bytes);
   });
+}
+
+/// PostgreSQL takes names of 63 bytes (and cuts longer ones without a word), MySQL of 64.
+std::string short_name(std::string name) {
+  constexpr std::size_t bytes_max = 63;
+  if (name.size() <= bytes_max)
+    return name;
+  std::uint64_t hash = 0xcbf29ce484222325; // FNV-1a: the same for ever
+  for (const char letter : name)
+    hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3;
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
+  name.resize(bytes_max - digits.size());
+  return name + "_" + digits.data();
 }
 
 class comparison {
@@ -133,8 +150,8 @@ private:
       columns += (columns.empty() ? "" : ", ") + words_.quote(column) + words_.exact_index;
     const auto dot = target_.name.rfind('.');
     const auto plain = dot == std::string::npos ? target_.name : target_.name.substr(dot + 1);
-    return "CREATE UNIQUE INDEX " + words_.quote(plain + "_key") + " ON " + quoted_table(words_, target_.name) + " (" +
-           columns + ")";
+    return "CREATE UNIQUE INDEX " + words_.quote(short_name(plain + "_key")) + " ON " +
+           quoted_table(words_, target_.name) + " (" + columns + ")";
   }
 
   const sql_words& words_;
@@ -187,7 +204,7 @@ std::string create_index_sql(const sql_words& words, const table& target,
   std::string name = (dot == std::string::npos ? target.name : target.name.substr(dot + 1)) + "_by";
   for (const auto& column : columns)
     name += "_" + column.name + (column.descending ? "_desc" : "");
-  return "CREATE INDEX " + words.quote(name) + " ON " + quoted_table(words, target.name) + " (" +
+  return "CREATE INDEX " + words.quote(short_name(name)) + " ON " + quoted_table(words, target.name) + " (" +
          list_of(words, columns) + ")";
 }
 
