@@ -57,6 +57,11 @@ result<void> try_database(const config::configuration& configuration, const conf
   return {};
 }
 
+result<void> try_replica(const config::database& database) {
+  auto store = storage::open(database, storage::access::read_only);
+  return store ? (*store)->ping() : result<void>{store.error()};
+}
+
 int try_connections(const config::configuration& configuration, std::ostream& out) {
   int code = exit_done;
   const auto report = [&](const std::string& what, const result<void>& tried) {
@@ -74,8 +79,11 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
   }
   std::error_code ignored;
   std::filesystem::create_directories(configuration.data, ignored);
-  for (const auto& [name, database] : configuration.databases)
+  for (const auto& [name, database] : configuration.databases) {
     report("database " + name, try_database(configuration, database));
+    if (database.read_address)
+      report("database " + name + ", replica", try_replica(database));
+  }
   return code;
 }
 

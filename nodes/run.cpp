@@ -91,11 +91,14 @@ int run(const run_options& options) {
   const auto signals = block_signals();
   security::load_openssl();
   config::configuration configuration;
-  if (!load_or_report(options.config, options.node, configuration, std::cerr))
+  std::vector<config::problem> warnings;
+  if (!load_or_report(options.config, options.node, configuration, std::cerr, &warnings))
     return exit_configuration;
   start_log(configuration.log);
   log::info(component, "", "penstock {}, node {}, configuration {}, data {}", version(), configuration.node.name,
             configuration.file.string(), configuration.data.string());
+  for (const auto& warning : warnings)
+    log::warning(component, "", "{}", warning.to_string());
 
   const auto end = std::make_shared<ending>();
   node running{configuration};

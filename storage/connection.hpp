@@ -18,6 +18,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,6 +73,13 @@ public:
   /// Adds them to penstock_dead_letters: new, or `seen` rises and the rest is replaced. Their ids differ, and rise. All
   /// or nothing, as `insert`; `stored` says nothing.
   virtual attempt keep_letters(std::span<const kept_letter> letters) = 0;
+
+  /// Drops whatever the table has in pieces that are wholly older than a time by this column, and returns how many
+  /// pieces; nothing: it has no such pieces, and its rows are deleted a few at a time.
+  virtual result<std::optional<std::uint64_t>> drop_older(const table&, const std::string& /*column*/,
+                                                          wall_time /*before*/) {
+    return std::optional<std::uint64_t>{};
+  }
 
   /// See store.hpp.
   virtual result<void> for_each_key(const table& table, std::span<const column_type> types,

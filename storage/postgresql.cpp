@@ -123,6 +123,12 @@ public:
   result<void> finish_table(const table& target) override {
     return target.hypertable ? make_hypertable(database_, target) : result<void>{};
   }
+  result<std::optional<std::uint64_t>> drop_older(const table& target, const std::string& column,
+                                                  wall_time before) override {
+    if (!target.hypertable || target.hypertable->time_column != column)
+      return std::optional<std::uint64_t>{};
+    return drop_chunks(database_, target, dialect().timestamp(before.time_since_epoch().count()));
+  }
   result<void> open_rows(const table& target) override;
   // 1,000 is the fastest, if not by much; larger statements make the server allocate and free more than it keeps.
   statement_limits limits() const override { return {.rows = 1'000, .bytes = 16u << 20}; }

@@ -240,4 +240,18 @@ result<void> make_hypertable(handle& database, const table& target) {
   return made ? result<void>{} : result<void>{made.error()};
 }
 
+result<std::optional<std::uint64_t>> drop_chunks(handle& database, const table& target, const std::string& before) {
+  auto schema = timescale_schema(database);
+  if (!schema)
+    return schema.error();
+  if (schema->empty())
+    return std::optional<std::uint64_t>{};
+  auto dropped = database.query("SELECT count(*) FROM " + identifier(*schema) + ".drop_chunks(" +
+                                  literal(quoted(target.name)) + "::regclass, older_than => " + before + ")",
+                                {});
+  if (!dropped)
+    return dropped.error();
+  return std::optional{static_cast<std::uint64_t>(number(dropped->value(0, 0)))};
+}
+
 } // namespace penstock::storage::postgresql

@@ -30,4 +30,8 @@ result<std::vector<column_facts>> read_columns(handle& database, const std::stri
 /// Makes a table that is still empty a hypertable. schema_mismatch where TimescaleDB is not there.
 result<void> make_hypertable(handle& database, const table& target);
 
+/// Drops the chunks that are wholly older than `before`, an SQL expression. Returns their number; nothing where the
+/// table is no hypertable.
+result<std::optional<std::uint64_t>> drop_chunks(handle& database, const table& target, const std::string& before);
+
 } // namespace penstock::storage::postgresql

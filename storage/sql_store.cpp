@@ -429,6 +429,9 @@ result<std::string> sql_store::installation_id() {
 result<std::uint64_t> sql_store::delete_older(const table& table, const std::string& column, wall_time before,
                                               std::size_t rows_max) {
   const auto& words = database_->words();
+  auto dropped = database_->drop_older(table, column, before);
+  if (!dropped || *dropped)
+    return dropped ? result<std::uint64_t>{**dropped} : dropped.error();
   std::string key;
   for (const auto& name : table.key)
     key += (key.empty() ? "" : ", ") + words.quote(name);

@@ -36,9 +36,9 @@ struct sql_words {
                              std::size_t rows_max) = nullptr;
   /// Microseconds since 1970 as a value of a timestamp column.
   std::string (*timestamp)(std::int64_t microseconds) = nullptr;
-  std::string exact_index;  ///< behind a column of an index, so that it compares bytes; may be empty
+  std::string exact_index;      ///< behind a column of an index, so that it compares bytes; may be empty
   std::string exact_table = {}; ///< behind ALTER TABLE: its text compares bytes from then on, where no index can say it
-  bool folds_names = false; ///< identifiers that differ in letter case only are the same
+  bool folds_names = false;     ///< identifiers that differ in letter case only are the same
 };
 
 /// "schema"."table" of SCHEMA.TABLE.

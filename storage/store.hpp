@@ -117,7 +117,8 @@ public:
   /// after. Read-only it is an error (schema_mismatch) where none was made yet.
   virtual result<std::string> installation_id() = 0;
 
-  /// Deletes at most `rows_max` rows that are older than `before` by a timestamp column; returns how many.
+  /// Deletes at most `rows_max` rows that are older than `before` by a timestamp column; returns how many. Of a
+  /// hypertable all chunks that are wholly older are dropped, and their number is returned.
   virtual result<std::uint64_t> delete_older(const table& table, const std::string& column, wall_time before,
                                              std::size_t rows_max) = 0;
   /// The same for dead letters that were last seen before.

@@ -1,17 +1,16 @@
-// What a store takes from frames, beside the fastest idempotent way that the server's own client library offers, written
-// by hand: PostgreSQL: binary COPY into a temporary table, then INSERT ... SELECT ... ON CONFLICT DO NOTHING. MariaDB:
-// arrays bound to one INSERT ... ON DUPLICATE KEY UPDATE. The server is the one that PENSTOCK_BENCH_DATABASE names
-// (bench/databases/run.py starts one); without it there is nothing here.
+// What a store takes from frames, beside the fastest idempotent way that the server's own client library offers,
+// written by hand: PostgreSQL: binary COPY into a temporary table, then INSERT ... SELECT ... ON CONFLICT DO NOTHING.
+// MariaDB: arrays bound to one INSERT ... ON DUPLICATE KEY UPDATE. The server is the one that PENSTOCK_BENCH_DATABASE
+// names (bench/databases/run.py starts one); without it there is nothing here.
 #include "bench/storage/telemetry.hpp"
 #include "config/load.hpp"
-
-#include <libpq-fe.h>
-#include <mysql.h>
 
 #include <array>
 #include <bit>
 #include <cstdlib>
 #include <functional>
+#include <libpq-fe.h>
+#include <mysql.h>
 
 namespace penstock::storage {
 namespace {
@@ -109,10 +108,10 @@ void postgresql_by_hand(benchmark::State& state) {
   std::size_t next = 0;
   const auto begun = cpu_seconds();
   for (auto _ : state) {
-    const bool good = execute(connection.get(), "BEGIN") &&
-                      copy_in(connection.get(), copy_data(rows, next, next + batch)) &&
-                      execute(connection.get(), "INSERT INTO raw_telemetry SELECT * FROM incoming ON CONFLICT DO NOTHING") &&
-                      execute(connection.get(), "COMMIT");
+    const bool good =
+      execute(connection.get(), "BEGIN") && copy_in(connection.get(), copy_data(rows, next, next + batch)) &&
+      execute(connection.get(), "INSERT INTO raw_telemetry SELECT * FROM incoming ON CONFLICT DO NOTHING") &&
+      execute(connection.get(), "COMMIT");
     if (!good)
       state.SkipWithError(PQerrorMessage(connection.get()));
     next += batch;
@@ -223,8 +222,8 @@ void mariadb_by_hand(benchmark::State& state) {
     auto binds = arrays.binds();
     auto size = static_cast<unsigned int>(batch);
     mysql_stmt_attr_set(insert, STMT_ATTR_ARRAY_SIZE, &size);
-    if (!run("START TRANSACTION") || mysql_stmt_bind_param(insert, binds.data()) != 0 || mysql_stmt_execute(insert) != 0 ||
-        !run("COMMIT"))
+    if (!run("START TRANSACTION") || mysql_stmt_bind_param(insert, binds.data()) != 0 ||
+        mysql_stmt_execute(insert) != 0 || !run("COMMIT"))
       state.SkipWithError(mysql_stmt_error(insert));
     next += batch;
   }

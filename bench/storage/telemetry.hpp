@@ -1,4 +1,5 @@
-// What the storage benchmarks share: 500,000 rows of telemetry in the order of time, in frames, and how they are counted.
+// What the storage benchmarks share: 500,000 rows of telemetry in the order of time, in frames, and how they are
+// counted.
 #pragma once
 
 #include "record/frame.hpp"

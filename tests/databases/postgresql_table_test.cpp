@@ -255,6 +255,9 @@ public:
       " INSERT INTO timescaledb_information.hypertables SELECT relnamespace::regnamespace::name, relname,"
       " concat_ws(' ', time_column_name, chunk_time_interval, create_default_indexes)"
       " FROM pg_class WHERE oid = relation; SELECT 1::bigint $$;"
+      "CREATE FUNCTION scale.drop_chunks(relation regclass, older_than timestamptz) RETURNS SETOF text LANGUAGE sql AS "
+      "$$"
+      " SELECT relation::text || ' ' || older_than FROM generate_series(1, 3) $$;"
       "BEGIN; SET LOCAL allow_system_table_mods = on;"
       "INSERT INTO pg_extension SELECT 4000000000, 'timescaledb', 10, 'scale'::regnamespace, false, '2.11.0',"
       " NULL, NULL; COMMIT");
@@ -278,6 +281,16 @@ TEST_F(hypertable_test, is_made_when_the_table_is_made_and_is_found_again) {
   EXPECT_EQ(write_one(*target, *frame_of(series(0, 10))), (frame_outcome{10, 0, 0}));
   prepared(hyper());
   EXPECT_TRUE(opened(access::read_only)->prepare(hyper()));
+}
+
+TEST_F(hypertable_test, is_kept_short_by_dropping_chunks_where_the_age_is_that_of_its_time) {
+  install_stand_in();
+  auto target = prepared(hyper());
+  EXPECT_EQ(write_one(*target, *frame_of(series(0, 10))), (frame_outcome{10, 0, 0}));
+  const auto dropped = target->delete_older(hyper(), "time", wall_time{std::chrono::hours{24}}, 5);
+  ASSERT_TRUE(dropped) << dropped.error().to_string();
+  EXPECT_EQ(*dropped, 3u);
+  EXPECT_EQ(*target->row_count(hyper()), 10u) << "the stand-in drops nothing, and no row was deleted one by one";
 }
 
 TEST_F(hypertable_test, a_plain_table_that_is_there_is_a_difference) {
