@@ -1,5 +1,6 @@
 #include "nodes/run.hpp"
 
+#include "config/load.hpp"
 #include "nodes/check.hpp"
 #include "nodes/exit_codes.hpp"
 #include "nodes/node.hpp"
