@@ -77,12 +77,13 @@ public:
   virtual result<void> for_each_key(const table& table, std::span<const column_type> types,
                                     const std::function<bool(const key_text&)>& visit) = 0;
 
-  /// While the object lives, a database that does not answer is cut off after statement_timeout. For calls on
-  /// `session`; the others do it themselves.
+  /// While the object lives, a database that does not answer is cut off after statement_timeout; one that makes a table
+  /// or an index, later. For calls on `session`; the others do it themselves.
   struct watch {
     virtual ~watch() = default;
   };
-  virtual std::unique_ptr<watch> watched() { return nullptr; }
+  enum class work : std::uint8_t { statement, schema_change };
+  virtual std::unique_ptr<watch> watched(work) { return nullptr; }
 
 protected:
   connection() = default;

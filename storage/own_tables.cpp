@@ -41,8 +41,8 @@ std::string make_uuid() {
 }
 
 template <class Run>
-auto own_tables::guarded(const std::string& what, const Run& run) -> decltype(run()) {
-  const auto watch = database_.watched();
+auto own_tables::guarded(const std::string& what, const Run& run, connection::work work) -> decltype(run()) {
+  const auto watch = database_.watched(work);
   try {
     return run();
   } catch (const std::exception& thrown) {
@@ -196,11 +196,14 @@ result<std::uint64_t> own_tables::delete_older_letters(const std::string& pipeli
   });
 }
 
-result<void> own_tables::execute(const std::string& sql) {
-  return guarded(sql, [&]() -> result<void> {
-    session() << sql;
-    return {};
-  });
+result<void> own_tables::change_schema(const std::string& sql) {
+  return guarded(
+    sql,
+    [&]() -> result<void> {
+      session() << sql;
+      return {};
+    },
+    connection::work::schema_change);
 }
 
 result<std::uint64_t> own_tables::affected(const std::string& sql) {

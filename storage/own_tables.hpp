@@ -41,8 +41,9 @@ public:
   result<std::uint64_t> dead_letter_count(const std::string& pipeline);
   result<std::uint64_t> delete_older_letters(const std::string& pipeline, wall_time before, std::size_t rows_max);
 
-  /// Statements that are not about Penstock's own tables.
-  result<void> execute(const std::string& sql);
+  // Statements that are not about Penstock's own tables.
+  /// CREATE TABLE and CREATE INDEX, which may take long.
+  result<void> change_schema(const std::string& sql);
   /// The number of rows that were touched.
   result<std::uint64_t> affected(const std::string& sql);
   /// The one number that a query gives; `values` are bound as text to :k0, :k1, ...
@@ -50,7 +51,8 @@ public:
 
 private:
   template <class Run>
-  auto guarded(const std::string& what, const Run& run) -> decltype(run());
+  auto guarded(const std::string& what, const Run& run, connection::work work = connection::work::statement)
+    -> decltype(run());
   void set_meta_if_missing(const std::string& key, const std::string& value);
   const sql_words& words() const { return database_.words(); }
   soci::session& session() { return database_.session(); }

@@ -64,6 +64,7 @@ public:
         check_wanted(wanted);
       check_unfilled();
       check_key();
+      check_hypertable();
       for (const auto& fault : actual_.faults)
         add(fault);
     }
@@ -132,6 +133,15 @@ private:
     if (!inexact && !others.empty())
       text += " (unique are: " + others + ")";
     add(text + ": run " + unique_index_sql());
+  }
+
+  void check_hypertable() {
+    if (target_.hypertable && !actual_.hypertable)
+      add(
+        "it is no hypertable, which the configuration asks for: run CREATE EXTENSION IF NOT EXISTS timescaledb; SELECT "
+        "create_hypertable('" +
+        quoted_table(words_, target_.name) + "', '" + target_.hypertable->time_column +
+        "', migrate_data => true), or remove `hypertable`");
   }
 
   std::string unique_index_sql() const {

@@ -31,6 +31,7 @@ struct actual_table {
   std::string kind; ///< "table", "view", ...; empty: there is none
   std::vector<actual_column> columns;
   std::vector<actual_index> indexes;
+  bool hypertable = false;         ///< of TimescaleDB
   std::vector<std::string> faults; ///< further differences that the dialect found
 };
 

@@ -122,14 +122,14 @@ result<void> sql_store::prepare_table(const table& target) {
   if (!actual)
     return actual.error();
   if (actual->kind.empty()) {
-    if (auto created = own_.execute(create_table_sql(words, target)); !created)
+    if (auto created = own_.change_schema(create_table_sql(words, target)); !created)
       return created;
     if (auto finished = database_->finish_table(target); !finished)
       return finished;
   }
   for (const auto& columns : target.indexes)
     if (!has_index(words, *actual, columns))
-      if (auto created = own_.execute(create_index_sql(words, target, columns)); !created)
+      if (auto created = own_.change_schema(create_index_sql(words, target, columns)); !created)
         return created;
   return {};
 }

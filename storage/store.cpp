@@ -3,6 +3,7 @@
 #include "core/assert.hpp"
 #include "core/hex.hpp"
 #include "storage/mariadb.hpp"
+#include "storage/postgresql.hpp"
 #include "storage/sqlite.hpp"
 
 #include <openssl/evp.h>
@@ -41,8 +42,8 @@ std::string dead_letter_id(std::string_view topic, std::string_view payload) {
 result<std::unique_ptr<store>> open(const config::database& database, access access) {
   switch (database.kind) {
   case config::database_kind::sqlite: return open_sqlite(database, access);
+  case config::database_kind::postgresql: return open_postgresql(database, access);
   case config::database_kind::mysql: return open_mariadb(database, access);
-  case config::database_kind::postgresql: break;
   }
   return error{errc::unsupported, "database '" + database.name + "': no such kind of database"};
 }

@@ -45,6 +45,31 @@ TEST_F(contention_test, a_row_that_another_program_holds_is_busy_in_time_and_the
   EXPECT_EQ(write_one(*target, *frame), (frame_outcome{9, 1, 0}));
 }
 
+TEST_F(contention_test, a_deadlock_is_busy_and_works_when_it_is_tried_again) {
+  auto wanted = readings();
+  wanted.on_conflict = config::conflict_rule::update;
+  auto target = prepared(wanted);
+  write_one(*target, *frame_of(series(1, 2)));
+  const auto update = [&](std::int64_t time) {
+    return "UPDATE readings SET battery = 7 WHERE " + other().microseconds("time") + " = " + std::to_string(time);
+  };
+  other().session().begin();
+  other().run(update(2));
+  std::atomic<int> retries{0};
+  std::optional<std::uint32_t> stored;
+  std::thread writer{[&] { stored = write_until_done(*target, *frame_of(series(1, 2)), retries); }};
+  std::this_thread::sleep_for(300ms); // the writer has row 1 and waits for row 2
+  try {
+    other().session() << update(1);
+    other().session().commit();
+  } catch (const soci::soci_error&) { // the other one is the victim
+    other().session().rollback();
+  }
+  writer.join();
+  EXPECT_EQ(stored, 2u);
+  EXPECT_EQ(other().ask("SELECT count(*) FROM readings WHERE battery = 50"), "2");
+}
+
 TEST_F(contention_test, two_connections_that_write_the_same_keys_in_opposite_order_lose_nothing) {
   prepared();
   constexpr std::int64_t rounds = 12, rows = 300;

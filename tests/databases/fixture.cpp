@@ -6,7 +6,11 @@
 #include <soci/postgresql/soci-postgresql.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace penstock::storage::test {
 
@@ -72,6 +76,27 @@ config::database database_under_test() {
   return database_at(url ? url : "sqlite:" + temporary_file().string());
 }
 
+std::optional<config::database> database_through_network() {
+  const char* const url = std::getenv("PENSTOCK_TEST_DATABASE_PROXY");
+  return url ? std::optional{database_at(url)} : std::nullopt;
+}
+
+void make_fault(const std::string& command) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = std::getenv("PENSTOCK_TEST_DATABASE_FAULTS");
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const auto line = command + "\n";
+  EXPECT_EQ(::write(socket, line.data(), line.size()), static_cast<ssize_t>(line.size()));
+  std::string answer(1'000, '\0');
+  answer.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::read(socket, answer.data(), answer.size()))));
+  ::close(socket);
+  EXPECT_EQ(answer, "ok\n") << command;
+}
+
 abilities abilities_of(database_kind kind) {
   switch (kind) {
   case database_kind::sqlite:
@@ -85,7 +110,12 @@ abilities abilities_of(database_kind kind) {
 }
 
 hand::hand(const config::database& database)
-  : kind_(database.kind), session_(factory_of(database.kind), connect_text(database)) {}
+  : kind_(database.kind), session_(factory_of(database.kind), connect_text(database)) {
+  if (kind_ == database_kind::postgresql) // "table does not exist, skipping" would go to standard error
+    PQsetNoticeReceiver(
+      static_cast<soci::postgresql_session_backend*>(session_.get_backend())->conn_, [](void*, const PGresult*) {},
+      nullptr);
+}
 
 void hand::run(const std::string& sql) {
   try {
@@ -120,7 +150,9 @@ std::string hand::hex(const std::string& column, column_type type) const {
 std::string hand::microseconds(const std::string& column) const {
   switch (kind_) {
   case database_kind::sqlite: return column;
-  case database_kind::postgresql: return "(extract(epoch from " + column + ") * 1000000)::bigint";
+  case database_kind::postgresql: // in parts: the epoch of the last years that it holds is not exact
+    return "(extract(epoch from date_trunc('second', " + column + "))::bigint * 1000000 + extract(microseconds from " +
+           column + ")::bigint % 1000000)";
   case database_kind::mysql: return "timestampdiff(MICROSECOND, '1970-01-01', " + column + ")";
   }
   return column;
@@ -160,7 +192,10 @@ database_test::database_test() : settings_(database_under_test()), other_(std::m
   drop_all();
 }
 
-database_test::~database_test() { drop_all(); }
+database_test::~database_test() {
+  other_ = std::make_unique<hand>(settings_); // the server may have ended under the former one
+  drop_all();
+}
 
 void database_test::drop_all() {
   for (const char* name : {"readings", "every_type", "penstock_dead_letters", "penstock_meta"})

@@ -40,6 +40,11 @@ config::database database_under_test();
 /// From a url; tests wait less than the defaults say.
 config::database database_at(const std::string& url);
 
+/// The database under test through a network that make_fault() can break; nothing where there is none (SQLite).
+std::optional<config::database> database_through_network();
+/// See Faults in tests/support/database_server.py. A failed assertion where it does not work.
+void make_fault(const std::string& command);
+
 /// Another program at work in the database, through SOCI alone.
 class hand {
 public:

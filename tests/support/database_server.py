@@ -5,7 +5,8 @@ As a command, one server for the length of another command:
     python3 tests/support/database_server.py run postgresql|mariadb|pgbouncer -- COMMAND [ARGUMENT ...]
 
 COMMAND finds in PENSTOCK_TEST_DATABASE the url of a database that is its own, and in PENSTOCK_TEST_DATABASE_ADMIN that of the
-server's superuser (for pgbouncer: past it, straight to the server).
+server's superuser (for pgbouncer: past it, straight to the server). It can make faults: PENSTOCK_TEST_DATABASE_PROXY is a url
+that leads through a network (Proxy), PENSTOCK_TEST_DATABASE_FAULTS the Unix socket of what makes them (Faults).
 
 The servers run with their default durability. They end with the thread that started them, even if that is killed.
 """
@@ -575,6 +576,49 @@ class _Link:
         self.ended = False
 
 
+class Faults:
+    """Carries out commands from a Unix socket, one a connection: a line with the command, answered by "ok" or what went wrong.
+
+    forward, swallow, stall, refuse   the network's mode
+    cut                               its connections
+    kill, stop, start                 the database's server (for pgbouncer: the one behind it)
+    """
+
+    def __init__(self, path: pathlib.Path, proxy: Proxy, server: Server):
+        self.path = path
+        behind = getattr(server, "postgresql", server)
+        self._commands = {
+            "cut": proxy.cut, "kill": behind.kill, "stop": behind.stop, "start": behind.start,
+            **{mode: lambda mode=mode: setattr(proxy, "mode", mode) for mode in Proxy.MODES},
+        }
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(8)
+        # One thread for all: a server ends with the thread that started it.
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, client.makefile("rw") as lines:
+                try:
+                    self._commands[lines.readline().strip()]()
+                    lines.write("ok\n")
+                except Exception as failure:  # pylint: disable=broad-except
+                    lines.write(f"{failure!r}\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
 @contextlib.contextmanager
 def private_server(kind: str):
     """A server in a temporary folder, which goes with it."""
@@ -589,9 +633,10 @@ def private_server(kind: str):
 
 
 def run(kind: str, command: list[str]) -> int:
-    with private_server(kind) as server:
+    with private_server(kind) as server, Proxy(server.port) as proxy, Faults(server.folder / "faults", proxy, server) as faults:
         environment = {
-            **os.environ, "PENSTOCK_TEST_DATABASE": server.url, "PENSTOCK_TEST_DATABASE_ADMIN": server.admin_url
+            **os.environ, "PENSTOCK_TEST_DATABASE": server.url, "PENSTOCK_TEST_DATABASE_ADMIN": server.admin_url,
+            "PENSTOCK_TEST_DATABASE_PROXY": proxy.url(server), "PENSTOCK_TEST_DATABASE_FAULTS": str(faults.path),
         }
         with subprocess.Popen(command, env=environment, preexec_fn=dies_with_parent(signal.SIGTERM)) as process:
             try:
