@@ -21,6 +21,9 @@ constexpr std::size_t other_bytes = 9;
 constexpr std::size_t string_extra_bytes = 3;
 constexpr std::size_t string_length_max = 255;
 
+// An index on a large table takes long.
+constexpr std::chrono::hours schema_change_limit{1};
+
 std::size_t string_length(const key_shape& key, std::size_t character_bytes) {
   const auto strings = std::max<std::size_t>(key.strings, 1);
   const auto room = index_bytes_max - std::min(index_bytes_max, other_bytes * key.others);
@@ -125,7 +128,9 @@ public:
   result<void> commit() override;
   void roll_back() noexcept override;
   result<void> lock_schema() override;
-  result<actual_table> read_table(const std::string& name) override { return mariadb::read_table(handle(), name); }
+  result<actual_table> read_table(const std::string& name) override {
+    return limited([&] { return mariadb::read_table(handle(), name); });
+  }
   result<void> open_rows(const table& target) override;
   statement_limits limits() const override { return {.bytes = on_.packet_bytes / 2}; }
   attempt insert(const batch_view& batch, std::size_t first, std::size_t last) override {
@@ -134,9 +139,24 @@ public:
   attempt keep_letters(std::span<const kept_letter> letters) override { return letters_->insert(letters); }
   result<void> for_each_key(const table& table, std::span<const column_type> types,
                             const std::function<bool(const key_text&)>& visit) override;
+  std::unique_ptr<watch> watched(work kind) override;
 
 private:
+  struct limited_call final : watch {
+    limited_call(socket_watch& watched, std::chrono::milliseconds limit) : call(watched, limit) {}
+    call_limit call;
+  };
+
   MYSQL* handle() const { return on_.handle.get(); }
+  /// A call that ends in time.
+  template <class Call>
+  auto limited(const Call& call) const -> decltype(call()) {
+    const call_limit limit{*on_.watch, on_.answer_limit};
+    auto done = call();
+    if (!done)
+      return told(on_, done.error());
+    return done;
+  }
   void unlock_schema() noexcept;
 
   // In this order: statements go before the connection that they belong to.
@@ -151,24 +171,25 @@ private:
 
 error mariadb_connection::failure(const std::exception& thrown, const std::string& what) const {
   if (const auto* known = dynamic_cast<const session_failure*>(&thrown))
-    return failure_of(known->fault(), what);
+    return told(on_, failure_of(known->fault(), what));
   return {errc::internal, what + ": " + thrown.what()};
 }
 
 // START TRANSACTION would commit one that was left open.
 result<void> mariadb_connection::begin() {
   roll_back();
-  return execute(handle(), "START TRANSACTION");
+  return limited([&] { return execute(handle(), "START TRANSACTION"); });
 }
 
 result<void> mariadb_connection::commit() {
-  auto done = execute(handle(), "COMMIT");
+  auto done = limited([&] { return execute(handle(), "COMMIT"); });
   if (done)
     unlock_schema();
   return done;
 }
 
 void mariadb_connection::roll_back() noexcept {
+  const call_limit limit{*on_.watch, on_.answer_limit};
   unsigned status = 0;
   mariadb_get_infov(handle(), MARIADB_CONNECTION_SERVER_STATUS, &status);
   if ((status & SERVER_STATUS_IN_TRANS) != 0)
@@ -179,19 +200,22 @@ void mariadb_connection::roll_back() noexcept {
 // By a lock of the server's: every change of a table commits, and would release what a transaction holds.
 result<void> mariadb_connection::lock_schema() {
   const auto seconds = std::to_string(std::max<std::int64_t>(1, busy_timeout_.count() / 1000));
-  auto locked = query(handle(), "SELECT GET_LOCK(CONCAT('penstock_schema.', MD5(DATABASE())), " + seconds + ")");
-  if (!locked)
-    return locked.error();
-  if (locked->size() != 1 || locked->front().front() != "1")
-    return error{errc::database_busy, "another penstock is changing the tables"};
-  schema_locked_ = true;
-  // A new index on a large table takes its time.
-  return execute(handle(), "SET SESSION " + limit_setting(on_, config::milliseconds{0}));
+  return limited([&]() -> result<void> {
+    auto locked = query(handle(), "SELECT GET_LOCK(CONCAT('penstock_schema.', MD5(DATABASE())), " + seconds + ")");
+    if (!locked)
+      return locked.error();
+    if (locked->size() != 1 || locked->front().front() != "1")
+      return error{errc::database_busy, "another penstock is changing the tables"};
+    schema_locked_ = true;
+    // A new index on a large table takes its time.
+    return execute(handle(), "SET SESSION " + limit_setting(on_, config::milliseconds{0}));
+  });
 }
 
 void mariadb_connection::unlock_schema() noexcept {
   if (!std::exchange(schema_locked_, false))
     return;
+  const call_limit limit{*on_.watch, on_.answer_limit};
   // If they fail the connection is lost, and the lock with it.
   static_cast<void>(query(handle(), "SELECT RELEASE_LOCK(CONCAT('penstock_schema.', MD5(DATABASE())))"));
   static_cast<void>(execute(handle(), "SET SESSION " + limit_setting(on_, statement_timeout_)));
@@ -200,15 +224,17 @@ void mariadb_connection::unlock_schema() noexcept {
 result<void> mariadb_connection::open_rows(const table& target) {
   rows_.reset();
   letters_.reset();
-  auto letters = letter_inserter::make(on_, target.pipeline);
-  if (!letters)
-    return letters.error();
-  auto rows = row_inserter::make(on_, target);
-  if (!rows)
-    return rows.error();
-  letters_ = *std::move(letters);
-  rows_ = *std::move(rows);
-  return {};
+  return limited([&]() -> result<void> {
+    auto letters = letter_inserter::make(on_, target.pipeline);
+    if (!letters)
+      return letters.error();
+    auto rows = row_inserter::make(on_, target);
+    if (!rows)
+      return rows.error();
+    letters_ = *std::move(letters);
+    rows_ = *std::move(rows);
+    return {};
+  });
 }
 
 result<void> mariadb_connection::for_each_key(const table& table, std::span<const column_type> types,
@@ -220,12 +246,22 @@ result<void> mariadb_connection::for_each_key(const table& table, std::span<cons
   const auto select =
     on_.is_mariadb ? "SET STATEMENT max_statement_time = 0 FOR SELECT " : "SELECT /*+ MAX_EXECUTION_TIME(0) */ ";
   key_text key(types.size());
-  return for_each_row(handle(), select + names + " FROM " + quoted_table(words(), table.name),
-                      [&](std::span<const std::string_view> row) {
-                        for (std::size_t index = 0; index < key.size(); ++index)
-                          read_key(row[index], types[index], key[index]);
-                        return visit(key);
-                      });
+  return limited([&] {
+    return for_each_row(handle(), select + names + " FROM " + quoted_table(words(), table.name),
+                        [&](std::span<const std::string_view> row) {
+                          for (std::size_t index = 0; index < key.size(); ++index)
+                            read_key(row[index], types[index], key[index]);
+                          on_.watch->set(config::milliseconds{0}); // the visitor's time is not the server's
+                          const bool more = visit(key);
+                          on_.watch->set(on_.answer_limit);
+                          return more;
+                        });
+  });
+}
+
+std::unique_ptr<connection::watch> mariadb_connection::watched(work kind) {
+  const auto limit = kind == work::schema_change ? schema_change_limit : on_.answer_limit;
+  return std::make_unique<limited_call>(*on_.watch, limit);
 }
 
 } // namespace

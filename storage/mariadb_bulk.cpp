@@ -280,13 +280,14 @@ attempt bulk_insert::cut(std::size_t rows, std::vector<std::size_t>& ends) const
 }
 
 attempt bulk_insert::run(std::size_t rows) {
+  const call_limit limit{*on_.watch, on_.answer_limit};
   std::vector<std::size_t> ends;
   if (auto refused = cut(rows, ends); refused.refused)
     return refused;
   const bool several = ends.size() > 1;
   if (several)
     if (auto marked = execute(on_.handle.get(), "SAVEPOINT penstock_rows"); !marked)
-      return {.refused = refusal{marked.error()}};
+      return {.refused = refusal{told(on_, marked.error())}};
   std::uint32_t stored = 0;
   std::size_t first = 0;
   for (const auto end : ends) {
@@ -304,6 +305,7 @@ attempt bulk_insert::run(std::size_t rows) {
 }
 
 attempt bulk_insert::run_packet(std::size_t first, std::size_t last) {
+  const call_limit limit{*on_.watch, on_.answer_limit};
   return statement_ ? run_arrays(first, last) : run_text(first, last);
 }
 
@@ -341,7 +343,7 @@ attempt bulk_insert::refused(const fault& fault, std::size_t first) const {
   auto row = row_of(fault.text);
   if (row)
     *row += first;
-  return {.refused = refusal{failure_of(fault, "cannot insert into " + sql_.table), row}};
+  return {.refused = refusal{told(on_, failure_of(fault, "cannot insert into " + sql_.table)), row}};
 }
 
 } // namespace penstock::storage::mariadb

@@ -17,6 +17,8 @@ namespace {
 
 using config::tls_mode;
 
+constexpr std::chrono::seconds answer_margin{1};
+
 /// libmariadb counts in seconds, and 0 is for ever.
 unsigned seconds_of(config::milliseconds time) {
   return static_cast<unsigned>(std::max<std::int64_t>(1, (time.count() + 999) / 1000));
@@ -57,15 +59,6 @@ void set_tls(MYSQL* handle, const config::tls& tls, tls_mode mode) {
   set(handle, MYSQL_OPT_SSL_CAPATH, X509_get_default_cert_dir());
 }
 
-void set_times(MYSQL* handle, const config::database& settings) {
-  const auto connecting = seconds_of(settings.connect_timeout);
-  // The server's own limit, statement_timeout, comes first: it says what was wrong.
-  const auto answering = seconds_of(settings.statement_timeout) + 1;
-  set(handle, MYSQL_OPT_CONNECT_TIMEOUT, &connecting);
-  set(handle, MYSQL_OPT_READ_TIMEOUT, &answering);
-  set(handle, MYSQL_OPT_WRITE_TIMEOUT, &answering);
-}
-
 /// A connection on which nothing is asked for long (a lane without messages) must not die unseen either.
 void keep_alive(MYSQL* handle) {
   const int on = 1;
@@ -85,7 +78,8 @@ result<handle> log_in(const config::database& settings, const config::database_a
   assert_that(made != nullptr, "libmariadb has memory for a connection");
   const bool socket = config::is_socket(to);
   set(made.get(), MYSQL_SET_CHARSET_NAME, "utf8mb4");
-  set_times(made.get(), settings);
+  const auto connecting = seconds_of(settings.connect_timeout);
+  set(made.get(), MYSQL_OPT_CONNECT_TIMEOUT, &connecting); // for the log-in too
   set_tls(made.get(), settings.tls, mode);
   // Otherwise "localhost" would be the default Unix socket, and a server could ask for files of this machine.
   const auto protocol = static_cast<unsigned>(socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP);
@@ -154,6 +148,12 @@ result<void> set_up(server& made, const config::database& settings, access acces
 
 } // namespace
 
+error told(const server& on, error failure) {
+  if (on.watch->cut())
+    return {errc::timed_out, "the database did not answer in time, and the connection was cut"};
+  return failure;
+}
+
 std::string limit_setting(const server& on, config::milliseconds limit) {
   if (!on.is_mariadb) // of queries only
     return "max_execution_time = " + std::to_string(limit.count());
@@ -166,10 +166,15 @@ result<server> connect(const config::database& settings, access access) {
   auto logged_in = log_in(settings, to);
   if (!logged_in)
     return logged_in.error();
-  server made{.handle = *std::move(logged_in)};
+  server made;
+  made.handle = *std::move(logged_in);
+  made.watch = std::make_unique<socket_watch>(static_cast<int>(mysql_get_socket(made.handle.get())));
+  // The server's own limit, statement_timeout, comes first: it says what was wrong.
+  made.answer_limit = settings.statement_timeout + answer_margin;
   look_at_version(made);
+  const call_limit limit{*made.watch, settings.connect_timeout};
   if (auto ready = set_up(made, settings, access); !ready)
-    return ready.error();
+    return told(made, ready.error());
   return made;
 }
 

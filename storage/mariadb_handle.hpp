@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/result.hpp"
+#include "storage/socket_watch.hpp"
 #include "storage/store.hpp"
 
 #include <cstddef>
@@ -27,10 +28,15 @@ struct server {
   bool is_mariadb = true;       ///< not MySQL
   bool binds_arrays = true;     ///< MariaDB 10.2 and later
   std::size_t packet_bytes = 0; ///< the longest packet that it takes: max_allowed_packet
+  /// Each call on the handle has to be limited by it: libmariadb's own limits hold for a connection once and for all.
+  std::unique_ptr<socket_watch> watch;
+  config::milliseconds answer_limit{0}; ///< of a call
 };
 
-/// Connects, logs in and sets the session up, within connect_timeout: everything but the database's tables. Calls on
-/// the handle end some time after statement_timeout at the latest.
+/// timed_out where the watch cut the connection, or else what the failure says.
+error told(const server& on, error failure);
+
+/// Connects, logs in and sets the session up, within connect_timeout: everything but the database's tables.
 result<server> connect(const config::database& settings, access access);
 
 /// "VARIABLE = VALUE" of the session's limit for one statement; 0: none.

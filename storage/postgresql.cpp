@@ -79,6 +79,7 @@ const sql_words& dialect() {
       },
     .timestamp = [](std::int64_t microseconds) { return timestamp_at("(" + std::to_string(microseconds) + ")"); },
     .exact_index = "",
+    .exact_table = "",
     .folds_names = false,
   };
   return words;

@@ -86,7 +86,11 @@ TEST_F(fault_test, a_question_that_is_never_answered_is_noticed) {
 
 TEST_F(fault_test, a_reading_that_stops_in_the_middle_is_noticed_but_one_that_goes_on_for_long_is_not) {
   auto target = prepared_through();
-  write_one(*target, *frame_of(series(0, 20'000)));
+  auto rows = series(0, 20'000);
+  for (auto& row : rows) // 15 MB, so that they do not all wait in the buffers of the network
+    for (row.device.clear(); row.device.size() < 3 * 250;)
+      row.device += "\xe2\x82\xac";
+  write_one(*target, *frame_of(rows));
   std::size_t visited = 0;
   const auto slow = target->for_each_key(readings(), [&](const key_text&) {
     if (++visited % 5'000 == 3)

@@ -92,8 +92,8 @@ private:
     std::string made;
     for (auto length = below(20) == 0 ? below(3'000) : below(12); length > 0; --length)
       made += pieces[below(pieces.size())];
-    if (with_zeros && below(40) == 0)
-      made.insert(below(made.size() + 1), 1, '\0');
+    if (with_zeros && below(40) == 0) // between two characters
+      made += std::string{"\0after", 6};
     return made;
   }
   std::int64_t integer() {
