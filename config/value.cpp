@@ -32,6 +32,9 @@ std::optional<T> to_number(std::string_view text) {
 using unit = std::pair<std::string_view, std::uint64_t>;
 constexpr std::array<unit, 5> duration_units{unit{"d", 86'400'000}, unit{"h", 3'600'000}, unit{"m", 60'000},
                                              unit{"s", 1'000}, unit{"ms", 1}};
+constexpr std::array<unit, 8> duration_words{unit{"second", 1'000},   unit{"seconds", 1'000},  unit{"minute", 60'000},
+                                             unit{"minutes", 60'000}, unit{"hour", 3'600'000}, unit{"hours", 3'600'000},
+                                             unit{"day", 86'400'000}, unit{"days", 86'400'000}};
 constexpr std::array<unit, 4> size_units{unit{"GiB", 1u << 30}, unit{"MiB", 1u << 20}, unit{"KiB", 1u << 10},
                                          unit{"B", 1}};
 
@@ -318,7 +321,9 @@ result<database_url> parse_server_url(const server_scheme& scheme, std::string_v
 } // namespace
 
 result<milliseconds> parse_duration(std::string_view text) {
-  const auto value = with_unit(text, duration_units);
+  auto value = with_unit(text, duration_units);
+  if (!value)
+    value = with_unit(text, duration_words);
   if (!value)
     return wrong("must be a duration: a whole number and ms, s, m, h or d, such as 500ms or 5s");
   return milliseconds{static_cast<std::int64_t>(*value)};

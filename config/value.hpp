@@ -12,7 +12,7 @@
 
 namespace penstock::config {
 
-/// "100ms", "5s", "10m", "12h", "7d": a whole number and a unit.
+/// "100ms", "5s", "10m", "12h", "7d", "1 day", "90 days": a whole number and a unit, or its word but for milliseconds.
 result<milliseconds> parse_duration(std::string_view text);
 std::string to_text(milliseconds duration);
 

@@ -14,6 +14,9 @@ TEST(value, durations_have_a_unit) {
   EXPECT_EQ(*parse_duration("10m"), 10min);
   EXPECT_EQ(*parse_duration("2 h"), 2h);
   EXPECT_EQ(*parse_duration("7d"), 7 * 24h);
+  EXPECT_EQ(*parse_duration("1 day"), 24h);
+  EXPECT_EQ(*parse_duration("90 days"), 90 * 24h);
+  EXPECT_EQ(*parse_duration("2hours"), 2h);
   for (const char* text :
        {"", "5", "s", "5S", "-5s", "1.5s", "1h30m", "5 s ", "99999999999999999999s", "9223372036854775807d"})
     EXPECT_FALSE(parse_duration(text)) << text;
