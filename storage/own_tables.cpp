@@ -62,10 +62,24 @@ result<bool> own_tables::there() {
   return static_cast<bool>(count);
 }
 
+// Not IF NOT EXISTS: that wants the right to create tables where there is nothing to create.
+result<void> own_tables::create_if_missing(const std::string& name, const std::string& columns) {
+  auto there = database_.read_table(name);
+  if (!there)
+    return there.error();
+  if (there->kind.empty())
+    session() << "CREATE TABLE " << name << " (" << columns << ")" << words().own_table_end;
+  return {};
+}
+
 result<void> own_tables::create() {
   return guarded("cannot create penstock's tables", [&]() -> result<void> {
-    session() << "CREATE TABLE IF NOT EXISTS penstock_meta (name " << words().key_type
-              << " NOT NULL PRIMARY KEY, value " << words().text_type << " NOT NULL)" << words().own_table_end;
+    const auto& key = words().key_type;
+    const auto& text = words().text_type;
+    if (auto made =
+          create_if_missing("penstock_meta", "name " + key + " NOT NULL PRIMARY KEY, value " + text + " NOT NULL");
+        !made)
+      return made;
     set_meta_if_missing("schema_version", std::to_string(own_tables_version));
     auto version = meta("schema_version");
     if (!version)
@@ -73,13 +87,12 @@ result<void> own_tables::create() {
     if (*version != std::to_string(own_tables_version))
       return error{errc::unsupported, "penstock's tables in this database have version " + *version +
                                         "; this penstock knows version " + std::to_string(own_tables_version)};
-    session() << "CREATE TABLE IF NOT EXISTS penstock_dead_letters (pipeline " << words().key_type << " NOT NULL, hash "
-              << words().key_type << " NOT NULL, topic " << words().text_type << " NOT NULL, payload "
-              << words().bytes_type << " NOT NULL, code BIGINT NOT NULL, reason " << words().text_type
-              << " NOT NULL, first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, seen BIGINT NOT NULL,"
-                 " attempts BIGINT NOT NULL, PRIMARY KEY (pipeline, hash))"
-              << words().own_table_end;
-    return {};
+    return create_if_missing("penstock_dead_letters",
+                             "pipeline " + key + " NOT NULL, hash " + key + " NOT NULL, topic " + text +
+                               " NOT NULL, payload " + words().bytes_type + " NOT NULL, code BIGINT NOT NULL, reason " +
+                               text +
+                               " NOT NULL, first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, seen BIGINT NOT NULL,"
+                               " attempts BIGINT NOT NULL, PRIMARY KEY (pipeline, hash)");
   });
 }
 

@@ -25,8 +25,8 @@ public:
   /// False where no penstock has worked with this database.
   result<bool> there();
 
-  /// Creates the tables where they are missing, inside the caller's transaction. `unsupported` where a newer penstock
-  /// made them.
+  /// Creates the tables where they are missing, inside the caller's transaction and lock_schema. `unsupported` where a
+  /// newer penstock made them.
   result<void> create();
 
   /// Makes the id when there is none. Inside the caller's transaction.
@@ -53,6 +53,7 @@ private:
   template <class Run>
   auto guarded(const std::string& what, const Run& run, connection::work work = connection::work::statement)
     -> decltype(run());
+  result<void> create_if_missing(const std::string& name, const std::string& columns);
   void set_meta_if_missing(const std::string& key, const std::string& value);
   const sql_words& words() const { return database_.words(); }
   soci::session& session() { return database_.session(); }

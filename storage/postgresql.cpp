@@ -8,6 +8,7 @@
 
 #include <soci/postgresql/soci-postgresql.h>
 
+#include <algorithm>
 #include <bit>
 
 namespace penstock::storage {
@@ -90,9 +91,12 @@ std::string begin_sql(const config::database& settings) {
   const auto set = [](const char* name, const std::string& value) {
     return std::string{"; SET LOCAL "} + name + " = " + value;
   };
-  const auto statement = std::to_string(settings.statement_timeout.count());
-  auto sql = "BEGIN" + set("statement_timeout", statement) +
-             set("lock_timeout", std::to_string(settings.busy_timeout.count())) +
+  // 0 would be no limit.
+  const auto limit = [](std::chrono::milliseconds time) {
+    return std::to_string(std::max<std::int64_t>(1, time.count()));
+  };
+  const auto statement = limit(settings.statement_timeout);
+  auto sql = "BEGIN" + set("statement_timeout", statement) + set("lock_timeout", limit(settings.busy_timeout)) +
              set("idle_in_transaction_session_timeout", statement);
   switch (settings.synchronous) {
   case config::synchronous::full: break; // as the server, the database or the role says

@@ -11,7 +11,6 @@
 #include <array>
 #include <cctype>
 #include <condition_variable>
-#include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -39,10 +38,10 @@ std::string percent_encoded(const std::string& text) {
 
 /// The certificates that the system trusts: libpq before 16 does not look for them by itself.
 std::string system_certificates() {
-  const std::array<const char*, 4> files{std::getenv(X509_get_default_cert_file_env()), X509_get_default_cert_file(),
-                                         "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"};
+  const std::array<const char*, 3> files{X509_get_default_cert_file(), "/etc/ssl/certs/ca-certificates.crt",
+                                         "/etc/pki/tls/certs/ca-bundle.crt"};
   for (const char* const file : files)
-    if (file != nullptr && std::filesystem::exists(file))
+    if (std::filesystem::exists(file))
       return file;
   return {};
 }
@@ -74,20 +73,17 @@ errc code_from_text(std::string_view text, errc otherwise) {
 }
 
 /// libpq words a failed log-in "FATAL:  28P01: password authentication failed ..." when it is asked to be verbose: the
-/// only way to the SQLSTATE of a connection that was not made. Takes it out of the text.
+/// only way to the SQLSTATE of a connection that was not made. The first word is in the server's language. Takes the
+/// SQLSTATE out of the text, and what follows the first line.
 std::string take_sqlstate(std::string& text) {
-  for (const std::string_view severity : {"FATAL:  ", "ERROR:  "}) {
-    const auto at = text.find(severity);
-    if (at == std::string::npos)
+  const auto is_digit = [](unsigned char letter) { return std::isdigit(letter) != 0 || std::isupper(letter) != 0; };
+  for (auto at = text.find(":  "); at != std::string::npos; at = text.find(":  ", at + 1)) {
+    auto sqlstate = text.substr(at + 3, 5);
+    if (sqlstate.size() < 5 || !std::all_of(sqlstate.begin(), sqlstate.end(), is_digit) ||
+        text.compare(at + 8, 2, ": ") != 0)
       continue;
-    const auto begin = at + severity.size();
-    const auto end = text.find(": ", begin);
-    if (end != begin + 5)
-      continue;
-    auto sqlstate = text.substr(begin, 5);
-    text.erase(begin, 7);
-    // LOCATION and the like.
-    text.erase(std::min(text.find('\n', begin), text.size()));
+    text.erase(at + 3, 7);
+    text.erase(std::min(text.find('\n', at), text.size()));
     return sqlstate;
   }
   return {};

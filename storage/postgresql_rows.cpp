@@ -16,16 +16,22 @@ constexpr std::int64_t timestamp_min = -211'813'488'000'000'000;
 constexpr std::int64_t timestamp_end = 9'223'371'331'200'000'000;
 
 template <class Number>
-void append_big_endian(std::string& to, Number value) {
-  for (int shift = 8 * (static_cast<int>(sizeof value) - 1); shift >= 0; shift -= 8)
-    to += static_cast<char>(value >> shift);
+std::array<char, sizeof(Number)> big_endian(Number value) {
+  std::array<char, sizeof(Number)> bytes{};
+  for (std::size_t index = 0; index < bytes.size(); ++index)
+    bytes[index] = static_cast<char>(value >> (8 * (bytes.size() - 1 - index)));
+  return bytes;
 }
 
 template <class Number>
-void put_big_endian(std::string& to, std::size_t at, Number value) {
-  std::string bytes;
-  append_big_endian(bytes, value);
-  to.replace(at, bytes.size(), bytes);
+void append_big_endian(std::string& to, Number value) {
+  const auto bytes = big_endian(value);
+  to.append(bytes.data(), bytes.size());
+}
+
+void put_big_endian(std::string& to, std::size_t at, std::uint32_t value) {
+  const auto bytes = big_endian(value);
+  std::copy(bytes.begin(), bytes.end(), to.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 Oid element_of(column_type type) {
@@ -175,7 +181,7 @@ void array::add(std::string_view bytes) {
 }
 
 parameter array::finished() {
-  put_big_endian(bytes_, 4, std::uint32_t{has_null_ ? 1u : 0u});
+  put_big_endian(bytes_, 4, has_null_ ? 1 : 0);
   put_big_endian(bytes_, 12, length_);
   return {array_of(element_), bytes_};
 }
@@ -195,7 +201,9 @@ row_inserter::row_inserter(handle& database, const table& target, const std::vec
 /// Puts a column's values into its array; or says which row cannot be stored.
 std::optional<refusal> row_inserter::collect(std::size_t index, const batch_view& batch, std::size_t first,
                                              std::size_t last) {
-  auto& [wanted, facts, values] = columns_[index];
+  const auto& wanted = columns_[index].wanted;
+  const auto& facts = columns_[index].facts;
+  auto& values = columns_[index].values;
   std::optional<refusal> refused;
   std::size_t number = first;
   const auto refuse = [&](errc code, const char* why) {

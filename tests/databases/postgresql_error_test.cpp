@@ -181,6 +181,43 @@ TEST_F(postgresql_error_test, roles_full_of_connections_forbidden_or_with_odd_pa
   other().run("DROP ROLE odd");
 }
 
+TEST_F(postgresql_error_test, who_may_not_create_tables_may_use_those_that_are_there) {
+  if (!direct())
+    GTEST_SKIP() << "PgBouncer logs in by itself";
+  prepared();
+  other().run("DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'clerk'");
+  other().run("GRANT SELECT, INSERT, UPDATE, DELETE ON readings, penstock_meta, penstock_dead_letters TO clerk");
+  auto clerk = settings();
+  clerk.address.user = clerk.address.password.value = "clerk";
+  auto target = opened(clerk);
+  auto ready = target->prepare(readings());
+  ASSERT_TRUE(ready) << ready.error().to_string();
+  EXPECT_TRUE(target->installation_id());
+  auto rows = series(0, 5);
+  rows[2].device = std::string{"\0", 1};
+  EXPECT_EQ(write_one(*target, *frame_of(rows)), (frame_outcome{4, 0, 1}));
+  other().run("REVOKE INSERT ON readings FROM clerk");
+  const auto frame = frame_of(rows);
+  auto failed = write(*target, {frame.get()});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, errc::not_authorised) << failed.error().to_string();
+  target.reset();
+  other().run("DROP OWNED BY clerk; DROP ROLE clerk");
+}
+
+TEST_F(postgresql_error_test, making_an_index_may_take_longer_than_other_statements) {
+  other().run("CREATE FUNCTION nap() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); END';"
+              "CREATE EVENT TRIGGER napping ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION nap()");
+  auto hasty = settings();
+  hasty.busy_timeout = 500ms;
+  hasty.statement_timeout = 1s;
+  auto wanted = readings();
+  wanted.indexes = {{{"battery", false}}};
+  auto ready = opened(hasty)->prepare(wanted);
+  EXPECT_TRUE(ready) << ready.error().to_string();
+  other().run("DROP EVENT TRIGGER napping; DROP FUNCTION nap");
+}
+
 TEST_F(postgresql_error_test, a_store_that_only_reads_goes_to_the_replica) {
   auto with_replica = settings();
   with_replica.read_address = settings().address;
