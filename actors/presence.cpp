@@ -66,7 +66,7 @@ caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_confi
   state.connection = std::make_unique<mqtt::presence>(
     mqtt::presence_options_of(control, configuration.brokers.at(control.broker), state.config.node_id,
                               configuration.node.name, state.config.version),
-    [me = caf::actor{self}, commands = state.commands](std::string command) {
+    [me = caf::actor{self}, commands = state.commands](const std::string& command) {
       if (commands->enter())
         caf::anon_send(me, command_atom_v, command.substr(0, command_bytes_max));
     },

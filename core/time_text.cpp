@@ -60,7 +60,7 @@ std::optional<std::int64_t> offset(const char* at, const char* end) {
   const int minute = number<2>(at + 4);
   if (hour < 0 || hour > 23 || minute < 0 || minute > 59)
     return std::nullopt;
-  const std::int64_t value = (hour * 60 + minute) * 60;
+  const std::int64_t value = (std::int64_t{hour} * 60 + minute) * 60;
   return *at == '+' ? value : -value;
 }
 
@@ -99,7 +99,7 @@ std::optional<wall_time> parse_rfc3339(std::string_view text) noexcept {
   if (!part || !away)
     return std::nullopt;
   const std::int64_t midnight = std::chrono::sys_days{date}.time_since_epoch().count() * seconds_per_day;
-  const std::int64_t utc = midnight + (hour * 60 + minute) * 60 + second - *away;
+  const std::int64_t utc = midnight + (std::int64_t{hour} * 60 + minute) * 60 + second - *away;
   if (second == 60 && utc % seconds_per_day != 0)
     return std::nullopt;
   const wall_time time{seconds{utc} + microseconds{*part}};

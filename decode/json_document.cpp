@@ -136,8 +136,8 @@ public:
 
 private:
   void make_room(std::size_t size) {
-    constexpr std::size_t first = 16 * 1024;
-    constexpr std::size_t kept_max = 1024 * 1024;
+    constexpr std::size_t first = std::size_t{16} * 1024;
+    constexpr std::size_t kept_max = std::size_t{1024} * 1024;
     // What one huge payload took is given back.
     if (size <= capacity_ && (capacity_ <= kept_max || size > kept_max))
       return;
@@ -224,7 +224,7 @@ private:
     std::size_t index = 0;
     for (auto next : array) {
       ondemand::value element;
-      if (const auto failure = std::move(next).get(element))
+      if (const auto failure = next.get(element))
         return failure;
       path_node* child = nullptr;
       if (node != nullptr)

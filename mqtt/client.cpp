@@ -26,10 +26,10 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t chunk_bytes = 256 * 1024;
+constexpr std::size_t chunk_bytes = std::size_t{256} * 1024;
 constexpr std::size_t bite_bytes = 1024;
 /// With less room than this at its end a chunk is given up: small reads cost more than small remainders.
-constexpr std::size_t room_min = 32 * 1024;
+constexpr std::size_t room_min = std::size_t{32} * 1024;
 
 // Under load the next read waits (core/read_pace.hpp), so that one read, one burst and one write of acknowledgements
 // carry many messages. Brokers give clients of MQTT 3.1.1 a small window, mosquitto 20 messages: a long pause would be
@@ -37,8 +37,8 @@ constexpr std::size_t room_min = 32 * 1024;
 constexpr auto pause_max = 10ms;
 constexpr auto pause_max_small_window = 500us;
 /// A read of this size shows that more is there already: waiting would only delay it. TLS hands out at most 16 KiB.
-constexpr std::size_t full_read_bytes = 64 * 1024;
-constexpr std::size_t full_read_bytes_tls = 12 * 1024;
+constexpr std::size_t full_read_bytes = std::size_t{64} * 1024;
+constexpr std::size_t full_read_bytes_tls = std::size_t{12} * 1024;
 
 /// A connection that lasted this long was a success, and the next failure begins a new series of attempts.
 constexpr auto stable_after = 2s;

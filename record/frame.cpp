@@ -89,7 +89,7 @@ std::size_t frame_builder::column::size() const {
   }
 }
 
-frame_builder::frame_builder(std::vector<column_type> types) {
+frame_builder::frame_builder(const std::vector<column_type>& types) {
   columns_.reserve(types.size());
   for (const auto type : types)
     columns_.push_back({type, {}, {}, {}, {}, {}});
@@ -241,7 +241,7 @@ public:
   std::size_t structure_words(std::string_view pipeline) const {
     std::size_t words = 1 + capnp::sizeInWords<schema::Frame>() + words_for(pipeline.size() + 1);
     words += 1 + from_.columns_.size() * capnp::sizeInWords<schema::Column>();
-    words += 2 * capnp::sizeInWords<schema::Strings>();
+    words += std::size_t{2} * capnp::sizeInWords<schema::Strings>();
     for (const auto& column : from_.columns_)
       words += is_string(column.type) ? capnp::sizeInWords<schema::Strings>() : 0;
     words += 1 + from_.letters_.size() * capnp::sizeInWords<schema::Letter>();

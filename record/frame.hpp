@@ -124,7 +124,7 @@ private:
 /// not at all, or by the setter of another type, is a bug and throws assertion_failed.
 class frame_builder {
 public:
-  explicit frame_builder(std::vector<column_type> types);
+  explicit frame_builder(const std::vector<column_type>& types);
 
   void set_null(std::size_t column);
   void set_integer(std::size_t column, std::int64_t value); ///< integer, timestamp

@@ -238,6 +238,18 @@ result<void> set_up(api::sqlite3* database, const config::database& settings, ac
                              "; PRAGMA wal_autocheckpoint = 2000; PRAGMA foreign_keys = ON");
 }
 
+/// What to do about a file that does not open; `reason` is an errno.
+const char* remedy_of(int reason, access access) {
+  switch (reason) {
+  case ENOENT: return access == access::read_only ? "; `penstock run` makes it" : "; make its folder";
+  case EACCES:
+  case EPERM:
+  case EROFS: return "; let this user read and write the file and its folder";
+  case EISDIR: return "; it is a folder: name a file";
+  default: return "";
+  }
+}
+
 error cannot_open(const config::database& settings, const error& why) {
   return {why.code, "database '" + settings.name + "' (" + settings.address.path.string() + "): " + why.message};
 }
@@ -262,7 +274,7 @@ result<std::unique_ptr<connection>> open_sqlite(const config::database& settings
     const auto reason = errno;
     auto failure = sqlite::failure_of(thrown, "cannot open it");
     if (reason != 0)
-      failure.message += " (" + std::generic_category().message(reason) + ")";
+      failure.message += " (" + std::generic_category().message(reason) + ")" + sqlite::remedy_of(reason, access);
     return sqlite::cannot_open(settings, failure);
   }
 }

@@ -212,6 +212,13 @@ class Unreachable(Case):
         run_command("verify", "--config", file, "--ledger", ledger, expect=UNAVAILABLE)
         run_command("dead-letters", "list", "--config", file, expect=UNAVAILABLE)
 
+    def test_a_database_that_cannot_be_opened_at_the_start_ends_with_78_and_the_remedy(self):
+        file = self.configure(None)
+        (self.folder / "data" / "telemetry.db").mkdir(parents=True)
+        node = self.node(file)
+        self.assertEqual(node.wait(), BROKEN)
+        self.assertRegex(node.log.read_text(), r"telemetry\.db.*it is a folder: name a file")
+
     def test_a_table_that_does_not_fit_ends_with_78_before_anything_starts(self):
         file = self.configure(None)
         (self.folder / "data").mkdir()

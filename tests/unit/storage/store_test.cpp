@@ -238,12 +238,16 @@ TEST_F(store_test, what_cannot_be_opened_is_named) {
   auto missing = open(settings(), access::read_only);
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, errc::database_damaged);
-  EXPECT_THAT(missing.error().message, HasSubstr("No such file"));
+  EXPECT_THAT(missing.error().message, HasSubstr("No such file or directory); `penstock run` makes it"));
   auto nowhere = settings();
   nowhere.address.path = nowhere.address.path.parent_path() / "not there" / "x.db";
   auto made = open(nowhere);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, errc::database_damaged);
+  EXPECT_THAT(made.error().message, HasSubstr("No such file or directory); make its folder"));
+  auto folder = settings();
+  folder.path = folder.path.parent_path();
+  EXPECT_THAT(open(folder).error().message, HasSubstr("Is a directory); it is a folder: name a file"));
 }
 
 TEST_F(store_test, paths_with_spaces_and_signs_are_opened_as_they_are) {
