@@ -246,7 +246,7 @@ TEST_F(store_test, what_cannot_be_opened_is_named) {
   EXPECT_EQ(made.error().code, errc::database_damaged);
   EXPECT_THAT(made.error().message, HasSubstr("No such file or directory); make its folder"));
   auto folder = settings();
-  folder.path = folder.path.parent_path();
+  folder.address.path = folder.address.path.parent_path();
   EXPECT_THAT(open(folder).error().message, HasSubstr("Is a directory); it is a folder: name a file"));
 }
 
