@@ -315,6 +315,10 @@ result<std::uint16_t> embedded_broker::start() {
     self.port = self.options.port;
   else if (self.port == 0)
     self.port = loopback_socket{}.free_port();
+  // Another's listener would answer in place of a mosquitto that is still about to fail.
+  if (accepts_connections(self.port))
+    return error{errc::address_in_use, "another process listens on 127.0.0.1:" + std::to_string(self.port) +
+                                         " (Address already in use); choose another port"};
   fs::remove(self.pid_file, failure);
   fs::remove(self.log_file, failure);
   if (auto written = self.write_config(); !written)
