@@ -43,20 +43,26 @@ std::string client_id_of(const std::string& installation, const std::string& pip
   return "penstock-" + installation + "-" + pipeline + "-" + std::to_string(generation) + "-" + std::to_string(shard);
 }
 
+mqtt::client_options client_options_of(const std::string& installation, const config::broker& broker,
+                                       const config::ingest& pipeline, std::uint32_t shard) {
+  mqtt::client_options options;
+  options.broker = broker;
+  options.client_id = client_id_of(installation, pipeline.name, shard);
+  options.subscriptions = subscriptions_of(installation, pipeline);
+  options.subscription_qos = pipeline.qos;
+  options.in_flight_messages_max = pipeline.in_flight.messages_max;
+  options.in_flight_bytes_max = pipeline.in_flight.bytes_max;
+  return options;
+}
+
 session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
                               std::uint32_t shard) {
   return [&io, broker, pipeline, shard](const std::string& installation, session_handlers handlers) {
-    mqtt::client_options options;
-    options.broker = broker;
-    options.client_id = client_id_of(installation, pipeline.name, shard);
-    options.subscriptions = subscriptions_of(installation, pipeline);
-    options.subscription_qos = pipeline.qos;
-    options.in_flight_messages_max = pipeline.in_flight.messages_max;
-    options.in_flight_bytes_max = pipeline.in_flight.bytes_max;
     mqtt::client_handlers callbacks;
     callbacks.on_burst = std::move(handlers.on_burst);
     callbacks.on_state = std::move(handlers.on_state);
-    return std::make_unique<mqtt_session>(io, std::move(options), std::move(callbacks));
+    return std::make_unique<mqtt_session>(io, client_options_of(installation, broker, pipeline, shard),
+                                          std::move(callbacks));
   };
 }
 

@@ -14,6 +14,10 @@ namespace penstock::actors {
 /// one session a shard; two installations on one broker never share one.
 std::string client_id_of(const std::string& installation, const std::string& pipeline, std::uint32_t shard);
 
+/// A persistent session that resumes under the same id, and is not read past the pipeline's in-flight limits.
+mqtt::client_options client_options_of(const std::string& installation, const config::broker& broker,
+                                       const config::ingest& pipeline, std::uint32_t shard);
+
 /// Sessions of `pipeline`'s shard on `broker`, on `io`, which must outlive them. Several shards share one subscription.
 session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
                               std::uint32_t shard);

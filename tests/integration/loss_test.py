@@ -39,7 +39,7 @@ class Loss(Case):
                 node = self.node(config)  # at once, whatever state the broker is in
             else:
                 broker.restart()
-        self.assertEqual(load.wait(), 0, (self.folder / "load.log").read_text()[-2000:])
+        self.assertEqual(load.wait(COUNT / RATE + 300), 0, (self.folder / "load.log").read_text()[-2000:])
         node.ready()
         verdict = self.verify(config)
         self.assertEqual(verdict["missing"], 0)

@@ -376,10 +376,11 @@ TEST(client_tls, carries_messages) {
   io_thread io;
   party both{io, broker.options()};
   ASSERT_TRUE(both.connected()) << both.seen.reason();
-  both.mqtt.publish(numbered(0, 5'000, 1, 500));
-  ASSERT_TRUE(both.received(5'000));
-  EXPECT_TRUE(both.published(5'000));
-  both.mqtt.release(5'000);
+  // Many TLS records; mosquitto takes few messages a turn from them, which a busy machine makes slow.
+  both.mqtt.publish(numbered(0, 1'000, 1, 500));
+  ASSERT_TRUE(both.received(1'000));
+  EXPECT_TRUE(both.published(1'000));
+  both.mqtt.release(1'000);
   both.stop();
 }
 

@@ -289,6 +289,20 @@ TEST_F(write_test, a_table_that_went_away_is_a_mismatch_and_no_dead_letter) {
   EXPECT_EQ(*target->dead_letter_count(""), 0u);
 }
 
+TEST_F(write_test, dead_letters_are_rolled_back_with_the_rows) {
+  auto target = prepared();
+  other().run(
+    "CREATE TRIGGER guard BEFORE INSERT ON readings WHEN new.battery < 0 BEGIN SELECT RAISE(ROLLBACK, 'no'); END");
+  record::frame_builder builder{types_of(readings())};
+  builder.add_letter("devices/a", "not json", {errc::payload_malformed, "why"}, {});
+  const auto letter = view(builder.seal("telemetry", 0, 1, 1));
+  auto readings_in = series(0, 10);
+  readings_in[5].battery = -1;
+  const auto rolls_back = frame_of(readings_in);
+  ASSERT_FALSE(write(*target, {letter.get(), rolls_back.get()}));
+  EXPECT_EQ(*target->dead_letter_count(""), 0u);
+}
+
 TEST_F(write_test, a_trigger_that_rolls_back_is_named_and_nothing_is_stored) {
   auto target = prepared();
   other().run(
