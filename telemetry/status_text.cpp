@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <sstream>
 #include <vector>
@@ -60,7 +61,7 @@ std::string grouped(std::uint64_t value) {
   return digits;
 }
 
-std::string rate(double per_second) { return grouped(static_cast<std::uint64_t>(per_second + 0.5)) + "/s"; }
+std::string rate(double per_second) { return grouped(static_cast<std::uint64_t>(std::llround(per_second))) + "/s"; }
 
 std::string bytes(std::uint64_t count) {
   if (count < 1'000)

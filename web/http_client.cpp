@@ -19,7 +19,7 @@ using beast::error_code;
 
 namespace {
 
-constexpr std::uint64_t body_bytes_max = 16 * 1024 * 1024;
+constexpr std::uint64_t body_bytes_max = std::uint64_t{16} * 1024 * 1024;
 
 struct target {
   host_and_port peer;

@@ -25,7 +25,7 @@ using beast::error_code;
 namespace {
 
 constexpr std::uint32_t header_bytes_max = 8 * 1024;
-constexpr std::uint64_t body_bytes_max = 1024 * 1024;
+constexpr std::uint64_t body_bytes_max = std::uint64_t{1024} * 1024;
 constexpr std::size_t linger_bytes_max = 2 * body_bytes_max;
 constexpr std::chrono::seconds linger_time{1};
 
@@ -202,7 +202,7 @@ private:
     if (so_far > linger_bytes_max)
       return;
     buffer_.clear();
-    stream_.async_read_some(buffer_.prepare(16 * 1024),
+    stream_.async_read_some(buffer_.prepare(std::size_t{16} * 1024),
                             [self = shared_from_this(), so_far](error_code failure, std::size_t count) {
                               if (!failure)
                                 self->discard(so_far + count);
