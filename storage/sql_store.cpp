@@ -198,33 +198,43 @@ result<void> sql_store::keep(const letters& all) {
   const auto keep = [&](std::size_t first, std::size_t last) {
     return database_->keep_letters(std::span{sorted}.subspan(first, last - first));
   };
-  const auto refuse = [&](std::size_t index, const error& why) { return keep_in_file(sorted[index], why); };
+  std::vector<kept_letter> refused;
+  const auto refuse = [&](std::size_t index, const error& why) -> result<void> {
+    if (!letter_file_)
+      return error{errc::internal, "the database refuses a dead letter, and no file is configured for it (" +
+                                     std::string{"dead_letters.file of pipeline '"} + pipeline_ + "'): " + why.message};
+    refused.push_back(sorted[index]);
+    refused.back().reason += "; the database refuses the dead letter too: " + why.message;
+    return {};
+  };
   auto kept = insert_around_bad_rows(0, sorted.size(), keep, refuse);
-  return kept ? result<void>{} : result<void>{kept.error()};
+  return kept ? keep_in_file(refused) : result<void>{kept.error()};
 }
 
-/// Before the commit: a crash in between leaves it in the file, where the next time finds it again.
-result<void> sql_store::keep_in_file(const kept_letter& letter, const error& why) {
-  if (!letter_file_)
-    return error{errc::internal, "the database refuses a dead letter, and no file is configured for it (" +
-                                   std::string{"dead_letters.file of pipeline '"} + pipeline_ + "'): " + why.message};
+/// Before the commit: a crash in between leaves them in the file, where the next time finds them again.
+result<void> sql_store::keep_in_file(std::span<const kept_letter> letters) {
+  if (letters.empty())
+    return {};
   auto there = letter_file_->read();
   if (!there)
     return there.error();
-  auto& kept = there->letters[letter.id];
-  const bool is_new = kept.seen == 0;
-  kept = {.id = letter.id,
-          .pipeline = pipeline_,
-          .topic = std::string{letter.topic},
-          .payload = std::string{letter.payload},
-          .payload_bytes = letter.payload.size(),
-          .code = letter.code,
-          .reason = letter.reason + "; the database refuses the dead letter too: " + why.message,
-          .first_seen = is_new ? letter.first_seen : std::min(kept.first_seen, letter.first_seen),
-          .last_seen = std::max(is_new ? letter.last_seen : kept.last_seen, letter.last_seen),
-          .seen = kept.seen + letter.seen,
-          .attempts = kept.attempts};
-  return letter_file_->put({&kept, 1});
+  std::vector<dead_letter> all;
+  for (const auto& letter : letters) {
+    const auto& before = there->letters[letter.id];
+    const bool is_new = before.seen == 0;
+    all.push_back({.id = letter.id,
+                   .pipeline = pipeline_,
+                   .topic = std::string{letter.topic},
+                   .payload = std::string{letter.payload},
+                   .payload_bytes = letter.payload.size(),
+                   .code = letter.code,
+                   .reason = letter.reason,
+                   .first_seen = is_new ? letter.first_seen : std::min(before.first_seen, letter.first_seen),
+                   .last_seen = is_new ? letter.last_seen : std::max(before.last_seen, letter.last_seen),
+                   .seen = before.seen + letter.seen,
+                   .attempts = before.attempts});
+  }
+  return letter_file_->put(all);
 }
 
 /// Of one pipeline, or of all where it is empty.

@@ -43,7 +43,7 @@ private:
                                std::vector<std::uint32_t>& refused_of);
   result<std::uint32_t> insert_all(const batch_view& batch, letters& refused, std::vector<std::uint32_t>& refused_of);
   result<void> keep(const letters& all);
-  result<void> keep_in_file(const kept_letter& letter, const error& why);
+  result<void> keep_in_file(std::span<const kept_letter> letters);
   result<std::map<std::string, dead_letter>> letters_in_file(const std::string& pipeline);
   result<std::optional<error>> replay_letter(const retried_letter& letter);
   result<void> settle_file(std::span<const retried_letter> letters, std::span<const std::optional<error>> outcomes);
