@@ -16,9 +16,6 @@ std::string one_line(std::string text) {
   return text;
 }
 
-// SQLite takes a null pointer for NULL, whatever the length.
-const char* address_of(std::string_view text) { return text.data() ? text.data() : ""; }
-
 } // namespace
 
 errc code_of(int extended_result) {

@@ -20,6 +20,9 @@ errc code_of(int extended_result);
 /// The connection's last error: "WHAT: SQLite's words (code N)".
 error last_failure(api::sqlite3* database, int extended_result, std::string_view what);
 
+/// Where a value's bytes are. SQLite takes a null pointer for NULL, whatever the length.
+inline const char* address_of(std::string_view value) { return value.data() ? value.data() : ""; }
+
 /// "name" with its quotes doubled.
 std::string identifier(std::string_view name);
 

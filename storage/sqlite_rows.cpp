@@ -92,9 +92,6 @@ int refuse(row_source& source, errc code, const std::string& text) {
   return SQLITE_ERROR;
 }
 
-// SQLite takes a null pointer for NULL, whatever the length.
-const char* address_of(std::string_view text) { return text.data() ? text.data() : ""; }
-
 int value_of(api::sqlite3_vtab_cursor* at, api::sqlite3_context* out, int index) noexcept {
   auto& source = source_of(at);
   const auto row = source.current - source.frame_begin;
