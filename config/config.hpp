@@ -202,6 +202,93 @@ struct ingest {
   friend bool operator==(const ingest&, const ingest&) = default;
 };
 
+/// A member of a published payload: a column's value, or something that Penstock adds.
+struct published_field {
+  enum class kind : std::uint8_t {
+    column,   ///< the value of the column `source`
+    constant, ///< the text `source`
+    table,    ///< $table: the table's name
+    now,      ///< $now: when the row was claimed, RFC 3339
+    id,       ///< $id: the message id, stable over resends
+  };
+  std::string name; ///< in the payload
+  published_field::kind from = kind::column;
+  std::string source;
+  friend bool operator==(const published_field&, const published_field&) = default;
+};
+
+/// A shard's share of the values of shard_by, both ends included; compared as text, byte by byte.
+struct shard_range {
+  std::string min;
+  std::string max;
+  friend bool operator==(const shard_range&, const shard_range&) = default;
+};
+
+enum class notification : std::uint8_t { automatic, off }; ///< automatic: where the database can
+enum class change_source : std::uint8_t { query, logical };
+
+/// How new rows are found.
+struct detection {
+  milliseconds poll{100}; ///< between two looks while there is nothing new
+  notification notify = notification::automatic;
+  milliseconds late_for{600'000};               ///< rows that become visible this late are found by the next looks
+  milliseconds sweep{1'000};                    ///< between two steps of the sweep that finds what came later; 0: off
+  change_source changes = change_source::query; ///< logical: PostgreSQL's logical decoding
+  friend bool operator==(const detection&, const detection&) = default;
+};
+
+/// What a first run does with the rows that are there already.
+enum class publish_start : std::uint8_t { all, now, value };
+/// What becomes of rows whose handshake the broker has forgotten half-way.
+enum class lost_session_rule : std::uint8_t { resend, hold };
+enum class update_rule : std::uint8_t { ignore, publish };
+
+/// Tracking records that are old move to the archive table, and go from there.
+struct archive {
+  milliseconds after{0}; ///< 0: never
+  milliseconds keep{0};  ///< in the archive; 0: for ever
+  friend bool operator==(const archive&, const archive&) = default;
+};
+
+/// Where Penstock keeps what it has sent.
+struct tracking {
+  std::string database; ///< empty: the source's
+  std::string table = "mqtt_sent_records";
+  friend bool operator==(const tracking&, const tracking&) = default;
+};
+
+/// A flow from a table to a broker.
+struct publish {
+  std::string name;
+  std::string database;
+  std::string table; ///< TABLE or SCHEMA.TABLE; never written
+  std::vector<std::string> key;
+  std::string order;    ///< what "oldest first" means; empty: the key
+  std::string shard_by; ///< empty: the key
+  std::uint16_t shards = 1;
+  std::vector<shard_range> ranges; ///< one a shard, in place of the hash; what is in none goes by the hash
+  std::string broker;
+  std::string topic; ///< with {Column}
+  std::uint8_t qos = 2;
+  bool retain = false;
+  std::vector<published_field> fields; ///< with those of `add`; empty: all columns under their own names
+  std::string payload;                 ///< a column that holds the payload, in place of fields
+  detection detect;
+  std::string where; ///< an SQL condition on the table's columns; empty: all rows
+  update_rule on_update = update_rule::ignore;
+  std::string version; ///< on_update publish: the column that rises with each change of a row
+  publish_start start = publish_start::all;
+  std::string start_value; ///< of `order`; earlier rows are not sent
+  config::tracking tracking;
+  lost_session_rule on_lost_session = lost_session_rule::resend;
+  std::uint16_t in_flight_max = 1'000;  ///< messages of a shard whose handshake is open
+  std::uint32_t retries_max = 10;       ///< of a message that the broker has no room for, before it is refused
+  milliseconds publish_timeout{30'000}; ///< without an acknowledgement the connection is made anew
+  milliseconds lag_warning{5'000};
+  config::archive archive;
+  friend bool operator==(const publish&, const publish&) = default;
+};
+
 /// Presence and control over MQTT, on a connection of its own.
 struct control {
   std::string broker;
@@ -232,6 +319,7 @@ struct configuration {
   std::map<std::string, broker> brokers;
   std::map<std::string, database> databases;
   std::map<std::string, config::ingest> ingest;
+  std::map<std::string, config::publish> publish;
   std::optional<config::control> control;
   config::log log;
   config::supervision supervision;
