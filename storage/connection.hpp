@@ -8,6 +8,7 @@
 
 #include "storage/batch.hpp"
 #include "storage/bisect.hpp"
+#include "storage/cell.hpp"
 #include "storage/schema.hpp"
 #include "storage/store.hpp"
 
@@ -58,6 +59,13 @@ public:
   virtual void roll_back() noexcept = 0;
   /// Inside a transaction: keeps others of Penstock from changing the schema at the same time.
   virtual result<void> lock_schema() { return {}; }
+
+  /// Runs one query and visits its rows: inside the transaction that is open, or else in one of its own that only
+  /// reads. The answer is held in memory: the query has a LIMIT.
+  virtual result<void> read(const std::string& sql, const row_visitor& visit) = 0;
+  /// Runs one statement that changes rows; the number of rows that it changed (where it sets what is there already:
+  /// MariaDB counts none).
+  virtual result<std::uint64_t> change(const std::string& sql) = 0;
 
   /// What the database has under a name (TABLE or SCHEMA.TABLE); `kind` is empty where there is nothing.
   virtual result<actual_table> read_table(const std::string& name) = 0;

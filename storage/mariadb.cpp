@@ -1,5 +1,6 @@
 #include "storage/mariadb.hpp"
 
+#include "core/hex.hpp"
 #include "storage/key_text.hpp"
 #include "storage/mariadb_handle.hpp"
 #include "storage/mariadb_rows.hpp"
@@ -69,6 +70,8 @@ sql_words make_words(const std::string& collation) {
     .if_new = "ON DUPLICATE KEY UPDATE name = name",
     .declared_type = declared_type,
     .quote = identifier,
+    .text_literal = [](std::string_view text) { return literal(text); },
+    .bytes_literal = [](std::string_view bytes) { return "X'" + to_hex(bytes) + "'"; },
     .hex = [](const std::string& expression, bool) { return "HEX(" + expression + ")"; },
     .key_value = key_value,
     .delete_some =
@@ -128,6 +131,10 @@ public:
   result<void> commit() override;
   void roll_back() noexcept override;
   result<void> lock_schema() override;
+  result<void> read(const std::string& sql, const row_visitor& visit) override {
+    return limited([&] { return read_cells(handle(), sql, visit); });
+  }
+  result<std::uint64_t> change(const std::string& sql) override;
   result<actual_table> read_table(const std::string& name) override {
     return limited([&] { return mariadb::read_table(handle(), name); });
   }
@@ -234,6 +241,14 @@ result<void> mariadb_connection::open_rows(const table& target) {
     letters_ = *std::move(letters);
     rows_ = *std::move(rows);
     return {};
+  });
+}
+
+result<std::uint64_t> mariadb_connection::change(const std::string& sql) {
+  return limited([&]() -> result<std::uint64_t> {
+    if (auto done = execute(handle(), sql); !done)
+      return done.error();
+    return std::uint64_t{mysql_affected_rows(handle())};
   });
 }
 

@@ -201,6 +201,97 @@ std::string literal(MYSQL* handle, std::string_view text) {
   return made + '\'';
 }
 
+std::string literal(std::string_view value) {
+  std::string text = "'";
+  for (const char letter : value) {
+    if (letter == '\'' || letter == '\\')
+      text += letter;
+    text += letter;
+  }
+  return text + "'";
+}
+
+namespace {
+
+constexpr unsigned binary_charset = 63;
+
+cell::kind kind_of(const MYSQL_FIELD& field) {
+  switch (field.type) {
+  case MYSQL_TYPE_TINY: return field.length == 1 ? cell::kind::boolean : cell::kind::integer; // BOOLEAN is TINYINT(1)
+  case MYSQL_TYPE_SHORT:
+  case MYSQL_TYPE_INT24:
+  case MYSQL_TYPE_LONG:
+  case MYSQL_TYPE_LONGLONG:
+  case MYSQL_TYPE_YEAR: return cell::kind::integer;
+  case MYSQL_TYPE_FLOAT:
+  case MYSQL_TYPE_DOUBLE:
+  case MYSQL_TYPE_DECIMAL:
+  case MYSQL_TYPE_NEWDECIMAL: return cell::kind::real;
+  case MYSQL_TYPE_TIMESTAMP:
+  case MYSQL_TYPE_DATETIME: return cell::kind::timestamp;
+  case MYSQL_TYPE_JSON: return cell::kind::json;
+  case MYSQL_TYPE_TINY_BLOB:
+  case MYSQL_TYPE_MEDIUM_BLOB:
+  case MYSQL_TYPE_LONG_BLOB:
+  case MYSQL_TYPE_BLOB:
+  case MYSQL_TYPE_VAR_STRING:
+  case MYSQL_TYPE_STRING: return field.charsetnr == binary_charset ? cell::kind::bytes : cell::kind::text;
+  default: return cell::kind::text;
+  }
+}
+
+/// MariaDB's JSON is a LONGTEXT with a name beside its type.
+bool is_json(const MYSQL_FIELD& field) {
+  MARIADB_CONST_STRING format{};
+  return mariadb_field_attr(&format, &field, MARIADB_FIELD_ATTR_FORMAT_NAME) == 0 &&
+         std::string_view{format.str, format.length} == "json";
+}
+
+/// `printed` holds what has to be put differently.
+cell cell_of(const MYSQL_FIELD& field, cell::kind kind, std::string_view text, std::string& printed) {
+  switch (kind) {
+  case cell::kind::boolean: return {kind, text == "0" ? "false" : "true"};
+  case cell::kind::timestamp:
+    printed.clear();
+    append_rfc3339(printed, text);
+    if (field.type == MYSQL_TYPE_TIMESTAMP) // the session's time zone is +00:00
+      printed += 'Z';
+    return {kind, printed};
+  case cell::kind::integer:
+  case cell::kind::real:
+    if ((field.flags & ZEROFILL_FLAG) != 0)
+      while (text.size() > 1 && text.front() == '0' && text[1] != '.')
+        text.remove_prefix(1);
+    return {kind, text};
+  default: return {kind, text};
+  }
+}
+
+} // namespace
+
+result<void> read_cells(MYSQL* handle, const std::string& sql, const row_visitor& visit) {
+  if (mysql_real_query(handle, sql.data(), sql.size()) != 0)
+    return last_failure(handle, sql);
+  const std::unique_ptr<MYSQL_RES, decltype(&mysql_free_result)> answer{mysql_store_result(handle), mysql_free_result};
+  if (!answer)
+    return last_failure(handle, sql);
+  const auto columns = std::size_t{mysql_num_fields(answer.get())};
+  const auto* fields = mysql_fetch_fields(answer.get());
+  std::vector<cell::kind> kinds;
+  for (std::size_t index = 0; index < columns; ++index)
+    kinds.push_back(is_json(fields[index]) ? cell::kind::json : kind_of(fields[index]));
+  std::vector<cell> row(columns);
+  std::vector<std::string> printed(columns);
+  while (const auto values = mysql_fetch_row(answer.get())) {
+    const auto* lengths = mysql_fetch_lengths(answer.get());
+    for (std::size_t index = 0; index < columns; ++index)
+      row[index] =
+        values[index] ? cell_of(fields[index], kinds[index], {values[index], lengths[index]}, printed[index]) : cell{};
+    visit(row);
+  }
+  return {};
+}
+
 result<void> execute(MYSQL* handle, const std::string& sql) {
   if (mysql_real_query(handle, sql.data(), sql.size()) != 0)
     return last_failure(handle, sql);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/result.hpp"
+#include "storage/cell.hpp"
 #include "storage/socket_watch.hpp"
 #include "storage/store.hpp"
 
@@ -61,6 +62,9 @@ std::string identifier(std::string_view name);
 /// 'text', for this session.
 std::string literal(MYSQL* handle, std::string_view text);
 
+/// 'text', for every session of Penstock's (their sql_mode lets a backslash escape).
+std::string literal(std::string_view text);
+
 /// Runs a statement that returns nothing of interest.
 result<void> execute(MYSQL* handle, const std::string& sql);
 
@@ -71,5 +75,8 @@ result<std::vector<std::vector<value>>> query(MYSQL* handle, const std::string& 
 /// call. NULL has no data().
 result<void> for_each_row(MYSQL* handle, const std::string& sql,
                           const std::function<bool(std::span<const std::string_view>)>& visit);
+
+/// The same, of an answer that is held in memory, with the types of the columns.
+result<void> read_cells(MYSQL* handle, const std::string& sql, const row_visitor& visit);
 
 } // namespace penstock::storage::mariadb

@@ -1,5 +1,6 @@
 #include "storage/postgresql.hpp"
 
+#include "core/hex.hpp"
 #include "storage/key_text.hpp"
 #include "storage/postgresql_connect.hpp"
 #include "storage/postgresql_handle.hpp"
@@ -66,6 +67,8 @@ const sql_words& dialect() {
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },
+    .text_literal = [](std::string_view text) { return literal(text); },
+    .bytes_literal = [](std::string_view bytes) { return "decode('" + to_hex(bytes) + "', 'hex')"; },
     .hex =
       [](const std::string& expression, bool text) {
         return "encode(" + (text ? "convert_to(" + expression + ", 'UTF8')" : expression) + ", 'hex')";
@@ -106,13 +109,21 @@ std::string begin_sql(const config::database& settings) {
   return sql;
 }
 
+/// What a query outside a transaction begins with: so that values are printed in one way, whatever the role's settings.
+std::string begin_reading_sql(const config::database& settings) {
+  return "BEGIN READ ONLY; SET LOCAL statement_timeout = " +
+         std::to_string(std::max<std::int64_t>(1, settings.statement_timeout.count())) +
+         "; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL bytea_output = 'hex';"
+         " SET LOCAL extra_float_digits = 1";
+}
+
 class postgresql_connection final : public connection {
 public:
   postgresql_connection(std::unique_ptr<soci::session> session, const config::database& settings)
     : session_(std::move(session)),
       database_(static_cast<soci::postgresql_session_backend*>(session_->get_backend())->conn_,
                 settings.statement_timeout),
-      begin_sql_(begin_sql(settings)) {}
+      begin_sql_(begin_sql(settings)), begin_reading_sql_(begin_reading_sql(settings)) {}
 
   soci::session& session() override { return *session_; }
   const sql_words& words() const override { return dialect(); }
@@ -124,6 +135,8 @@ public:
   result<void> commit() override;
   void roll_back() noexcept override;
   result<void> lock_schema() override;
+  result<void> read(const std::string& sql, const row_visitor& visit) override;
+  result<std::uint64_t> change(const std::string& sql) override;
   result<actual_table> read_table(const std::string& name) override { return postgresql::read_table(database_, name); }
   result<void> finish_table(const table& target) override {
     return target.hypertable ? make_hypertable(database_, target) : result<void>{};
@@ -156,6 +169,7 @@ private:
   std::unique_ptr<soci::session> session_;
   handle database_;
   std::string begin_sql_;
+  std::string begin_reading_sql_;
   std::string pipeline_;
   std::optional<row_inserter> rows_;
 };
@@ -206,6 +220,31 @@ result<void> postgresql_connection::open_rows(const table& target) {
   rows_.emplace(database_, target, *columns);
   pipeline_ = target.pipeline;
   return {};
+}
+
+result<void> postgresql_connection::read(const std::string& sql, const row_visitor& visit) {
+  const bool own_transaction = !database_.in_transaction();
+  auto rows = database_.run(own_transaction ? begin_reading_sql_ + "; " + sql : sql);
+  if (own_transaction)
+    roll_back();
+  if (!rows)
+    return rows.error();
+  const auto columns = static_cast<int>(PQnfields(rows->get()));
+  std::vector<cell> row(static_cast<std::size_t>(columns));
+  std::vector<std::string> printed(row.size());
+  for (int number = 0; number < rows->rows(); ++number) {
+    for (int column = 0; column < columns; ++column)
+      row[static_cast<std::size_t>(column)] = cell_of(*rows, number, column, printed[static_cast<std::size_t>(column)]);
+    visit(row);
+  }
+  return {};
+}
+
+result<std::uint64_t> postgresql_connection::change(const std::string& sql) {
+  auto done = database_.run(sql);
+  if (!done)
+    return done.error();
+  return std::uint64_t{done->affected()};
 }
 
 std::uint64_t big_endian(std::string_view bytes) {

@@ -1,5 +1,6 @@
 #include "storage/postgresql_handle.hpp"
 
+#include "core/hex.hpp"
 #include "core/utf8.hpp"
 
 #include <soci/postgresql/soci-postgresql.h>
@@ -115,6 +116,32 @@ std::uint32_t answer::affected() const {
   std::uint32_t count = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), count);
   return count;
+}
+
+cell cell_of(const answer& rows, int row, int column, std::string& printed) {
+  if (rows.null(row, column))
+    return {};
+  const auto text = rows.value(row, column);
+  switch (PQftype(rows.get(), column)) {
+  case type_id::int2:
+  case type_id::int4:
+  case type_id::int8: return {cell::kind::integer, text};
+  case type_id::float4:
+  case type_id::float8:
+  case type_id::numeric: return {text.find_first_of("NI") == text.npos ? cell::kind::real : cell::kind::text, text};
+  case type_id::boolean: return {cell::kind::boolean, text == "t" ? "true" : "false"};
+  case type_id::timestamp:
+  case type_id::timestamptz:
+    printed.clear();
+    append_rfc3339(printed, text);
+    return {cell::kind::timestamp, printed};
+  case type_id::bytea:
+    printed = from_hex(text.substr(std::min<std::size_t>(2, text.size()))).value_or(std::string{}); // behind "\x"
+    return {cell::kind::bytes, printed};
+  case type_id::json:
+  case type_id::jsonb: return {cell::kind::json, text};
+  default: return {cell::kind::text, text};
+  }
 }
 
 handle::handle(PGconn* connection, std::chrono::milliseconds statement_timeout)

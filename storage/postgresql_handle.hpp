@@ -5,6 +5,7 @@
 
 #include "core/result.hpp"
 #include "storage/bisect.hpp"
+#include "storage/cell.hpp"
 #include "storage/socket_watch.hpp"
 
 #include <chrono>
@@ -31,7 +32,8 @@ std::string failure_text(std::string_view what, std::string_view reason);
 
 /// The numbers that PostgreSQL gives its types (pg_type.dat): they never change.
 namespace type_id {
-inline constexpr Oid boolean = 16, bytea = 17, int8 = 20, text = 25, float8 = 701, timestamptz = 1184;
+inline constexpr Oid boolean = 16, bytea = 17, int8 = 20, int2 = 21, int4 = 23, text = 25, json = 114, float4 = 700,
+                     float8 = 701, timestamp = 1114, timestamptz = 1184, numeric = 1700, jsonb = 3802;
 inline constexpr Oid boolean_array = 1000, bytea_array = 1001, text_array = 1009, int8_array = 1016,
                      float8_array = 1022, timestamptz_array = 1185;
 } // namespace type_id
@@ -69,6 +71,9 @@ private:
   };
   std::unique_ptr<PGresult, clear> result_;
 };
+
+/// A value in the text format. `printed` holds what has to be put differently.
+cell cell_of(const answer& rows, int row, int column, std::string& printed);
 
 enum class value_format : int { text = 0, binary = 1 };
 

@@ -27,6 +27,9 @@ struct sql_words {
   /// Of a table that a pipeline writes; `key`: what the column shares with others.
   std::string (*declared_type)(column_type type, const key_shape& key) = nullptr;
   std::string (*quote)(std::string_view identifier) = nullptr;
+  /// Text, or bytes that are no text, as a literal. Text has no zero bytes.
+  std::string (*text_literal)(std::string_view text) = nullptr;
+  std::string (*bytes_literal)(std::string_view bytes) = nullptr;
   /// An expression, as hexadecimal text; `text`: it is text, not bytes.
   std::string (*hex)(const std::string& expression, bool text) = nullptr;
   /// A parameter (":name", bound as text) as a value of a key column (key_text in store.hpp); not of bytes.

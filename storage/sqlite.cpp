@@ -1,5 +1,6 @@
 #include "storage/sqlite.hpp"
 
+#include "core/hex.hpp"
 #include "storage/key_text.hpp"
 #include "storage/sqlite_handle.hpp"
 #include "storage/sqlite_rows.hpp"
@@ -54,6 +55,8 @@ const sql_words& dialect() {
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },
+    .text_literal = [](std::string_view text) { return literal(text); },
+    .bytes_literal = [](std::string_view bytes) { return "X'" + to_hex(bytes) + "'"; },
     .hex = [](const std::string& expression, bool) { return "hex(" + expression + ")"; },
     .key_value = key_value,
     .delete_some =
@@ -91,6 +94,8 @@ public:
   result<void> begin() override;
   result<void> commit() override;
   void roll_back() noexcept override;
+  result<void> read(const std::string& sql, const row_visitor& visit) override;
+  result<std::uint64_t> change(const std::string& sql) override;
   result<actual_table> read_table(const std::string& name) override { return sqlite::read_table(database_, name); }
   result<void> open_rows(const table& target) override;
   attempt insert(const batch_view& batch, std::size_t first, std::size_t last) override {
@@ -164,6 +169,34 @@ attempt sqlite_connection::keep_letters(std::span<const kept_letter> letters) {
       return {.refused = refusal{kept.error()}};
   }
   return {};
+}
+
+result<void> sqlite_connection::read(const std::string& sql, const row_visitor& visit) {
+  auto query = statement::prepare(database_, sql);
+  if (!query)
+    return query.error();
+  const auto columns = query->columns();
+  std::vector<cell> row(columns);
+  std::vector<std::string> numbers(columns);
+  for (;;) {
+    auto more = query->step();
+    if (!more)
+      return more.error();
+    if (!*more)
+      return {};
+    for (std::size_t index = 0; index < columns; ++index)
+      row[index] = query->value(static_cast<int>(index), numbers[index]);
+    visit(row);
+  }
+}
+
+result<std::uint64_t> sqlite_connection::change(const std::string& sql) {
+  auto prepared = statement::prepare(database_, sql);
+  if (!prepared)
+    return prepared.error();
+  if (auto done = prepared->run(); !done)
+    return done.error();
+  return static_cast<std::uint64_t>(api::sqlite3_changes(database_));
 }
 
 /// A key's value from its column, as key_text.hpp says.

@@ -1,6 +1,9 @@
 #include "storage/sqlite_handle.hpp"
 
+#include "storage/key_text.hpp"
+
 #include <algorithm>
+#include <cmath>
 
 namespace penstock::storage::sqlite {
 
@@ -60,6 +63,16 @@ std::string identifier(std::string_view name) {
     text += letter;
   }
   return text + '"';
+}
+
+std::string literal(std::string_view value) {
+  std::string text = "'";
+  for (const char letter : value) {
+    if (letter == '\'')
+      text += '\'';
+    text += letter;
+  }
+  return text + "'";
 }
 
 result<void> execute(api::sqlite3* database, const std::string& sql) {
@@ -127,6 +140,28 @@ void statement::reset() {
 }
 
 bool statement::null(int column) const { return api::sqlite3_column_type(handle_.get(), column) == SQLITE_NULL; }
+
+std::size_t statement::columns() const { return static_cast<std::size_t>(api::sqlite3_column_count(handle_.get())); }
+
+cell statement::value(int column, std::string& digits) const {
+  digits.clear();
+  switch (api::sqlite3_column_type(handle_.get(), column)) {
+  case SQLITE_INTEGER: {
+    // A column declared BOOLEAN holds 0 and 1.
+    const char* const declared = api::sqlite3_column_decltype(handle_.get(), column);
+    if (declared != nullptr && api::sqlite3_stricmp(declared, "boolean") == 0)
+      return {cell::kind::boolean, integer(column) != 0 ? "true" : "false"};
+    append_key_text(digits, integer(column));
+    return {cell::kind::integer, digits};
+  }
+  case SQLITE_FLOAT:
+    append_key_text(digits, real(column));
+    return {std::isfinite(real(column)) ? cell::kind::real : cell::kind::text, digits};
+  case SQLITE_TEXT: return {cell::kind::text, string(column)};
+  case SQLITE_BLOB: return {cell::kind::bytes, string(column)};
+  default: return {};
+  }
+}
 
 std::int64_t statement::integer(int column) const { return api::sqlite3_column_int64(handle_.get(), column); }
 

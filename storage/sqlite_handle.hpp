@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/result.hpp"
+#include "storage/cell.hpp"
 
 #include <soci/sqlite3/soci-sqlite3.h>
 
@@ -25,6 +26,9 @@ inline const char* address_of(std::string_view value) { return value.data() ? va
 
 /// "name" with its quotes doubled.
 std::string identifier(std::string_view name);
+
+/// 'text' with its quotes doubled.
+std::string literal(std::string_view text);
 
 /// Runs statements that return nothing of interest.
 result<void> execute(api::sqlite3* database, const std::string& sql);
@@ -50,6 +54,9 @@ public:
   double real(int column) const;
   /// Valid until the next step. NULL is empty.
   std::string_view string(int column) const;
+  std::size_t columns() const;
+  /// By the type of the value itself; `digits` is where a number is printed.
+  cell value(int column, std::string& digits) const;
 
 private:
   struct finalize {
