@@ -92,6 +92,8 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   static session_options session_options_of(const client_options& options);
 
   void start();
+  void want_to_dial();
+  void dial_wanted();
   void dial();
   void on_dialled(const result<void>& outcome);
   void fail(const error& reason);
@@ -118,6 +120,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void bring_keep_alive_forward();
 
   void take_releases();
+  void proceed(std::vector<resumption> handshakes);
   void take_requests();
   void begin_stop(std::function<void()> done);
   void finish_stop();
@@ -148,6 +151,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   asio::steady_timer coalesce_timer;
   asio::steady_timer stop_timer;
 
+  bool asked = false; ///< the caller, whether it may dial
   bool paused = false;
   std::size_t set_aside = 0; ///< bytes that came while paused, at the end of the chunk
   bool reading = false;      ///< a read is under way
@@ -168,10 +172,9 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   std::atomic<sequence> release_wanted{0};
   std::atomic<bool> release_posted{false};
   struct requests {
-    std::vector<resumption> resumed;
     std::vector<std::uint16_t> released;
     std::vector<outbound> messages;
-    bool empty() const { return resumed.empty() && released.empty() && messages.empty(); }
+    bool empty() const { return released.empty() && messages.empty(); }
   };
   std::mutex inbox_mutex;
   requests inbox; ///< what came while the first of it was on its way, so that it is one write
@@ -195,6 +198,7 @@ session_options client::impl::session_options_of(const client_options& options) 
   out.publish_window_max = options.publish_window_max;
   out.publish_window_max_3_1_1 = options.publish_window_max_3_1_1;
   out.packet_bytes_max = options.packet_bytes_max;
+  out.on_request = options.on_request;
   out.release_by_caller = options.release_by_caller;
   out.publish_timeout = options.publish_timeout;
   return out;
@@ -224,6 +228,20 @@ auto client::impl::for_this_connection(Step step) {
 
 void client::impl::start() {
   if (now_in == phase::idle)
+    want_to_dial();
+}
+
+void client::impl::want_to_dial() {
+  if (!options.on_request)
+    return dial();
+  now_in = phase::waiting;
+  asked = true;
+  handlers.on_dial();
+}
+
+/// The caller allows it.
+void client::impl::dial_wanted() {
+  if (now_in == phase::waiting && std::exchange(asked, false))
     dial();
 }
 
@@ -290,7 +308,7 @@ void client::impl::retry_after(std::chrono::milliseconds pause) {
   retry_timer.expires_after(pause);
   retry_timer.async_wait([self = shared_from_this()](const boost::system::error_code& cancelled) {
     if (!cancelled && self->now_in == phase::waiting)
-      self->guarded([&] { self->dial(); });
+      self->guarded([&] { self->want_to_dial(); });
   });
 }
 
@@ -528,14 +546,20 @@ void client::impl::take_releases() {
     read_more();
 }
 
+void client::impl::proceed(std::vector<resumption> handshakes) {
+  for (auto& one : handshakes)
+    conversation.resume(std::move(one.message), one.state);
+  conversation.proceed();
+  complete(conversation.take_completions());
+  write_more();
+}
+
 void client::impl::take_requests() {
   requests taken;
   {
     const std::lock_guard lock{inbox_mutex};
     std::swap(taken, inbox);
   }
-  for (auto& one : taken.resumed)
-    conversation.resume(std::move(one.message), one.state);
   conversation.release_published(taken.released);
   for (auto& message : taken.messages)
     conversation.publish(std::move(message));
@@ -632,8 +656,14 @@ void client::release_published(std::vector<std::uint16_t> packet_ids) {
   impl_->put_in(&impl::requests::released, std::move(packet_ids));
 }
 
-void client::resume(std::vector<resumption> handshakes) {
-  impl_->put_in(&impl::requests::resumed, std::move(handshakes));
+void client::dial() {
+  asio::post(impl_->context, [self = impl_] { self->guarded([&] { self->dial_wanted(); }); });
+}
+
+void client::proceed(std::vector<resumption> handshakes) {
+  asio::post(impl_->context, [self = impl_, handshakes = std::move(handshakes)]() mutable {
+    self->guarded([&] { self->proceed(std::move(handshakes)); });
+  });
 }
 
 void client::pause(std::function<void()> done) {

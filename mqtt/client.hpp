@@ -46,6 +46,9 @@ struct client_options {
   std::uint32_t packet_bytes_max =
     16u << 20; ///< announced; MQTT 5 brokers drop larger messages, 3.1.1: the connection ends
   std::optional<last_will> will;
+  /// The caller is asked before each connection (on_dial), and says after each CONNACK when publishing may go on
+  /// (`proceed`): so that nobody publishes who does not own the session any more.
+  bool on_request = false;
   /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
   /// (mqtt/session.hpp).
   bool release_by_caller = false;
@@ -59,6 +62,8 @@ struct client_handlers {
   /// All that one read or write has brought. Outbound QoS 1 or 2: the handshake is complete (reason < 0x80) or refused,
   /// or has come to PUBREC (release_by_caller); QoS 0: written to the socket.
   std::function<void(std::span<const completion>)> on_published;
+  /// With on_request: a connection would be made now; it waits for `dial`.
+  std::function<void()> on_dial = {};
 };
 
 /// One thread that runs the sockets of many clients.
@@ -87,11 +92,13 @@ public:
   void release(sequence last);
   /// Queues messages for publishing. The caller bounds what it has outstanding (by on_published).
   void publish(std::vector<outbound> messages);
+  // With on_request.
+  void dial();
+  /// Goes on with the handshakes of a former process, in the order of their first sending, where the session is
+  /// present; then with what this one has.
+  void proceed(std::vector<resumption> handshakes);
   /// Sends PUBREL for these packet ids, in this order, as far as they are received (release_by_caller).
   void release_published(std::vector<std::uint16_t> packet_ids);
-  /// Goes on with the handshakes of a former process, in the order of their first sending. Call it once connected with
-  /// the session present, before anything is published (session::resume).
-  void resume(std::vector<resumption> handshakes);
   /// Stop reading once connected (what was delivered can still be released).
   /// `done` runs on the io thread: no burst comes after it, until `resume`.
   void pause(std::function<void()> done = {});

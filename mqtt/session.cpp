@@ -71,7 +71,7 @@ void session::close() {
   broker_reason_ = 0;
   packet_wanted_ = 0;
   pinged_.reset();
-  open_ = established_ = subscribed_ = false;
+  open_ = established_ = proceeds_ = subscribed_ = false;
 }
 
 void session::finish() {
@@ -262,12 +262,20 @@ result<void> session::on_connack(const packet_view& packet) {
     options_.version == version::v5 ? answer.receive_maximum : options_.publish_window_max_3_1_1;
   window_ = std::min<std::size_t>(options_.publish_window_max, broker_window);
   subscribe();
+  if (!session_present_)
+    abandon_flights();
+  if (!options_.on_request)
+    proceed();
+  return {};
+}
+
+void session::proceed() {
+  if (!established_ || proceeds_)
+    return;
+  proceeds_ = true;
   if (session_present_)
     resume_flights();
-  else
-    abandon_flights();
   pump();
-  return {};
 }
 
 void session::subscribe() {
@@ -381,7 +389,7 @@ void session::publish(outbound message) {
   else
     reserve(message.packet_id);
   queue_.push_back(std::move(message));
-  if (established_)
+  if (proceeds_)
     pump();
 }
 
@@ -391,7 +399,7 @@ void session::release_published(std::span<const std::uint16_t> packet_ids) {
     if (found == nullptr || found->state != flight_state::received)
       continue;
     found->state = flight_state::released;
-    if (established_)
+    if (proceeds_)
       send_release(*found);
   }
 }
@@ -407,7 +415,7 @@ void session::resume(outbound message, resumed_state state) {
   // A CONNACK since then, with a session that is another one, has made the packet id meaningless.
   if (began_here_)
     return complete(one, released ? 0 : outcome_unknown);
-  if (!established_)
+  if (!proceeds_)
     return;
   if (released) {
     send_release(one);

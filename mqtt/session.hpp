@@ -53,7 +53,8 @@ struct session_options {
   std::uint16_t publish_window_max_3_1_1 = 20; ///< 3.1.1 brokers do not announce theirs, and lose what is beyond it
   std::uint32_t packet_bytes_max = 16u << 20; ///< announced as Maximum Packet Size; a larger packet ends the connection
   std::uint16_t topic_alias_max = 100;        ///< announced as Topic Alias Maximum
-  bool release_by_caller = false;             ///< PUBREL is sent by release_published alone
+  bool on_request = false;        ///< after a CONNACK nothing is published, resumed or released before `proceed`
+  bool release_by_caller = false; ///< PUBREL is sent by release_published alone
   std::chrono::milliseconds publish_timeout{0}; ///< for the answer to a PUBLISH or PUBREL that is written; 0: for ever
 };
 
@@ -81,6 +82,8 @@ public:
   /// A message that no broker can take (topic, properties), or this one cannot (QoS, retain, its Maximum Packet Size),
   /// completes with a reason, at the latest when its turn has come.
   void publish(outbound message);
+  /// With on_request: the connection may be used for publishing. Once after each CONNACK.
+  void proceed();
   /// PUBREL for these, in this order: what is received becomes released, without a connection too (PUBREL is then sent
   /// over the next one); other ids are ignored. For release_by_caller.
   /// Brokers (mosquitto) may deliver at PUBREL: for the order of messages to stay, release them in that of publishing.
@@ -197,6 +200,7 @@ private:
   std::vector<completion> completions_;
   bool open_ = false;
   bool established_ = false;
+  bool proceeds_ = false; ///< established, and publishing is allowed
   bool subscribed_ = false;
   bool session_present_ = false;
   bool session_lost_ = false;

@@ -102,6 +102,7 @@ struct recorder {
   std::map<std::uint64_t, std::uint8_t> published;   ///< done
   std::map<std::uint64_t, std::uint8_t> past_pubrec; ///< with release_by_caller
   std::size_t publish_reports = 0;
+  std::size_t dials_wanted = 0; ///< with on_request
   bool stopped = false;
 
   client_handlers handlers() {
@@ -117,6 +118,11 @@ struct recorder {
               ++publish_reports;
               for (const auto& one : completions)
                 (one.stage == publish_stage::done ? published : past_pubrec)[one.token] = one.reason;
+              changed.notify_all();
+            },
+            [this] {
+              const std::lock_guard lock{mutex};
+              ++dials_wanted;
               changed.notify_all();
             }};
   }

@@ -70,10 +70,10 @@ TEST(client_publish, goes_on_with_what_a_former_process_left) {
   party sender{io, publisher_options(broker)};
   ASSERT_TRUE(sender.connected());
   ASSERT_TRUE(sender.seen.now().session_present);
-  sender.mqtt.resume({{claimed(9, ""), resumed_state::released},
-                      {claimed(5, "received"), resumed_state::published},
-                      {claimed(7, "claimed"), resumed_state::published},
-                      {claimed(8, "never sent"), resumed_state::published}});
+  sender.mqtt.proceed({{claimed(9, ""), resumed_state::released},
+                       {claimed(5, "received"), resumed_state::published},
+                       {claimed(7, "claimed"), resumed_state::published},
+                       {claimed(8, "never sent"), resumed_state::published}});
   sender.mqtt.publish({claimed(1, "new")});
   ASSERT_TRUE(sender.seen.await([&] { return sender.seen.past_pubrec.size() == 4; }));
   sender.mqtt.release_published({5, 7, 8, 1});
@@ -108,6 +108,30 @@ TEST(client_publish, tells_the_window_while_connected) {
   broker.process().stop();
   ASSERT_TRUE(sender.seen.await([&] { return !sender.seen.state.connected; }));
   EXPECT_EQ(sender.seen.now().publish_window, 0u);
+}
+
+TEST(client_publish, on_request_asks_before_each_connection_and_sends_nothing_before_it_may) {
+  test_broker broker;
+  io_thread io;
+  party receiver{io, broker.options("receiver", {"t"})};
+  ASSERT_TRUE(receiver.connected());
+  auto options = publisher_options(broker);
+  options.on_request = true;
+  party sender{io, std::move(options)};
+  ASSERT_TRUE(sender.seen.await([&] { return sender.seen.dials_wanted == 1; }));
+  EXPECT_FALSE(sender.seen.await_for(100ms, [&] { return sender.seen.state.connected; }));
+  sender.mqtt.dial();
+  ASSERT_TRUE(sender.connected());
+  sender.mqtt.publish({claimed(1, "a")});
+  EXPECT_FALSE(sender.seen.await_for(100ms, [&] { return !sender.seen.past_pubrec.empty(); }));
+  sender.mqtt.proceed({});
+  ASSERT_TRUE(sender.seen.await([&] { return sender.seen.past_pubrec.size() == 1; }));
+
+  broker.process().stop();
+  ASSERT_FALSE(broker.process().alive());
+  ASSERT_TRUE(broker.process().start());
+  ASSERT_TRUE(sender.seen.await([&] { return sender.seen.dials_wanted == 2 && !sender.seen.state.connected; }));
+  EXPECT_FALSE(sender.seen.await_for(300ms, [&] { return sender.seen.state.connected; }));
 }
 
 } // namespace

@@ -552,5 +552,71 @@ TEST(session, keeps_the_reason_code_with_which_the_broker_ends_the_connection) {
   EXPECT_EQ(broker.client().broker_reason(), 0x87);
 }
 
+// --- on request
+// -------------------------------------------------------------------------------------------------------
+
+peer publisher_on_request() {
+  auto out = publisher();
+  out.options.on_request = true;
+  return out;
+}
+
+TEST(on_request, nothing_is_published_before_the_caller_says_so) {
+  auto broker = publisher_on_request();
+  broker.client().publish(claimed(1, "early"));
+  broker.open();
+  broker.accept(true);
+  broker.client().publish(claimed(2, "late"));
+  broker.client().resume(claimed(9, "former"), resumed_state::published);
+  broker.client().resume(claimed(8, ""), resumed_state::released);
+  EXPECT_THAT(broker.output(), IsEmpty());
+  broker.client().proceed();
+  EXPECT_THAT(broker.output(), ElementsAre("PUBREL 8", "PUBLISH 9 former dup", "PUBLISH 1 early", "PUBLISH 2 late"));
+}
+
+TEST(on_request, after_a_reconnect_nothing_goes_on_before_the_caller_says_so) {
+  auto broker = publisher_on_request();
+  broker.open();
+  broker.accept();
+  broker.client().proceed();
+  for (const std::uint16_t id : {1, 2, 3})
+    broker.client().publish(claimed(id, std::to_string(id)));
+  broker.ack(packet_type::pubrec, 1);
+  broker.ack(packet_type::pubrec, 2);
+  release(broker, {1});
+  broker.output();
+  broker.client().close();
+  broker.open();
+  broker.accept(true);
+  release(broker, {2});
+  EXPECT_THAT(broker.output(), IsEmpty());
+  broker.client().proceed();
+  EXPECT_THAT(broker.output(), ElementsAre("PUBREL 1", "PUBREL 2", "PUBLISH 3 3 dup"));
+}
+
+TEST(on_request, a_lost_session_is_told_before_the_caller_says_so) {
+  auto broker = publisher_on_request();
+  broker.open();
+  broker.accept();
+  broker.client().proceed();
+  broker.client().publish(claimed(1, "a"));
+  broker.output();
+  broker.client().close();
+  broker.open();
+  broker.accept(false);
+  EXPECT_THAT(broker.completions(), ElementsAre(completion{1, outcome_unknown, done}));
+  EXPECT_THAT(broker.output(), IsEmpty());
+}
+
+TEST(on_request, proceeding_without_a_connection_does_nothing) {
+  auto broker = publisher_on_request();
+  broker.client().proceed();
+  broker.open();
+  broker.client().proceed();
+  broker.accept();
+  broker.client().publish(claimed(1, "a"));
+  EXPECT_THAT(broker.output(), IsEmpty());
+}
+
 } // namespace
 } // namespace penstock::mqtt
