@@ -124,6 +124,43 @@ void check_control(const configuration& c, findings& problems) {
     problems.add("control.control_topic", "is the status_topic as well; choose another");
 }
 
+/// The database of this name, where it is known what kind it is.
+const database* known_database(const configuration& c, const std::string& name, const findings& problems) {
+  const auto found = c.databases.find(name);
+  return found != c.databases.end() && problems.sound("databases." + name + ".url") ? &found->second : nullptr;
+}
+
+void resolve_publish(publish& p, const findings& problems) {
+  const std::string path = "publish." + p.name;
+  if (p.key.empty())
+    return;
+  if (!problems.given(below(path, "order")))
+    p.order = p.key.front();
+  if (!problems.given(below(path, "shard_by")) && p.key.size() == 1)
+    p.shard_by = p.key.front();
+}
+
+void check_each_ingest(const configuration& c, findings& problems) {
+  for (const auto& [name, pipeline] : c.ingest) {
+    const std::string path = "ingest." + name;
+    check_reference(pipeline.broker, c.brokers, "brokers", below(path, "broker"), problems);
+    check_reference(pipeline.database, c.databases, "databases", below(path, "database"), problems);
+    check_pipeline(pipeline, problems);
+    check_storage(pipeline, known_database(c, pipeline.database, problems), problems);
+  }
+}
+
+void check_each_publish(const configuration& c, findings& problems) {
+  for (const auto& [name, pipeline] : c.publish) {
+    const std::string path = "publish." + name;
+    check_reference(pipeline.broker, c.brokers, "brokers", below(path, "broker"), problems);
+    check_reference(pipeline.database, c.databases, "databases", below(path, "database"), problems);
+    check_reference(pipeline.tracking.database, c.databases, "databases", below(path, "tracking.database"), problems);
+    check_publish(pipeline, known_database(c, pipeline.database, problems),
+                  known_database(c, tracking_database(pipeline), problems), problems);
+  }
+}
+
 } // namespace
 
 void resolve(document& d, const std::string& selected_node, findings& problems) {
@@ -135,18 +172,13 @@ void resolve(document& d, const std::string& selected_node, findings& problems) 
   for (auto& entry : d.effective.ingest)
     if (auto& file = entry.second.dead_letters.file; !file.empty())
       file = (d.effective.data / file).lexically_normal();
+  for (auto& entry : d.effective.publish)
+    resolve_publish(entry.second, problems);
 }
 
 void check(const configuration& c, findings& problems) {
-  for (const auto& [name, pipeline] : c.ingest) {
-    const std::string path = "ingest." + name;
-    check_reference(pipeline.broker, c.brokers, "brokers", below(path, "broker"), problems);
-    check_reference(pipeline.database, c.databases, "databases", below(path, "database"), problems);
-    check_pipeline(pipeline, problems);
-    const auto database = c.databases.find(pipeline.database);
-    const bool known = database != c.databases.end() && problems.sound("databases." + pipeline.database + ".url");
-    check_storage(pipeline, known ? &database->second : nullptr, problems);
-  }
+  check_each_ingest(c, problems);
+  check_each_publish(c, problems);
   check_sharing(c, problems);
   if (c.control)
     check_control(c, problems);

@@ -20,11 +20,17 @@ void resolve_database(database& database, const std::filesystem::path& data, fin
 void check_pipeline(const ingest& pipeline, findings& problems);
 /// What it asks of its database; null where that is not known.
 void check_storage(const ingest& pipeline, const database* database, findings& problems);
-/// What pipelines have in common: tables, files, connections.
+/// What a pipeline to a broker can be checked for by itself; null where a database is not known.
+void check_publish(const publish& pipeline, const database* source, const database* tracking, findings& problems);
+/// What pipelines have in common: names, tables, files, connections.
 void check_sharing(const configuration& configuration, findings& problems);
 
 /// The column of this name, or null.
 const column* find_column(const ingest& pipeline, const std::string& name);
 std::vector<std::string> column_names(const ingest& pipeline);
+/// Why a table that Penstock makes cannot have this name; empty: it can.
+std::string own_table_conflict(std::string_view table);
+/// The name of the database where a pipeline keeps what it has sent.
+const std::string& tracking_database(const publish& pipeline);
 
 } // namespace penstock::config

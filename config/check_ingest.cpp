@@ -54,16 +54,8 @@ private:
     const std::string path = at("table");
     if (!problems_.sound(path))
       return;
-    const std::string_view whole = pipeline_.table;
-    const auto dot = whole.find('.');
-    const bool has_schema = dot != std::string_view::npos;
-    const std::string_view table = has_schema ? whole.substr(dot + 1) : whole;
-    if (!is_identifier(table) || (has_schema && !is_identifier(whole.substr(0, dot))))
-      problems_.add(path, "must be TABLE or SCHEMA.TABLE, names that have letters, digits and _, begin with no digit, "
-                          "and have at most 63; it is " +
-                            problems_.written(path));
-    else if (const std::string name = lower(table); name.starts_with("penstock_") || name.starts_with("sqlite_"))
-      problems_.add(path, "names that begin with penstock_ or sqlite_ are reserved; choose another");
+    if (const std::string wrong = own_table_conflict(pipeline_.table); !wrong.empty())
+      problems_.add(path, wrong + "; it is " + problems_.written(path));
   }
 
   void check_column(const column& c) {
@@ -260,6 +252,18 @@ std::vector<std::string> column_names(const ingest& pipeline) {
   for (const column& c : pipeline.columns)
     names.push_back(c.name);
   return names;
+}
+
+std::string own_table_conflict(std::string_view table) {
+  const auto dot = table.find('.');
+  const bool has_schema = dot != std::string_view::npos;
+  const std::string_view name = has_schema ? table.substr(dot + 1) : table;
+  if (!is_identifier(name) || (has_schema && !is_identifier(table.substr(0, dot))))
+    return "must be TABLE or SCHEMA.TABLE, names that have letters, digits and _, begin with no digit, and have at "
+           "most 63";
+  if (const std::string folded = lower(name); folded.starts_with("penstock_") || folded.starts_with("sqlite_"))
+    return "names that begin with penstock_ or sqlite_ are reserved; choose another";
+  return {};
 }
 
 void check_pipeline(const ingest& pipeline, findings& problems) { ingest_check{pipeline, problems}.run(); }

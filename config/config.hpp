@@ -263,8 +263,8 @@ struct publish {
   std::string database;
   std::string table; ///< TABLE or SCHEMA.TABLE; never written
   std::vector<std::string> key;
-  std::string order;    ///< what "oldest first" means; empty: the key
-  std::string shard_by; ///< empty: the key
+  std::string order;    ///< what "oldest first" means; without it the first column of the key
+  std::string shard_by; ///< without it the key; empty: all the columns of a key that has several
   std::uint16_t shards = 1;
   std::vector<shard_range> ranges; ///< one a shard, in place of the hash; what is in none goes by the hash
   std::string broker;

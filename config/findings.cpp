@@ -48,6 +48,11 @@ std::string below(const std::string& path, std::string_view name) {
 
 std::string below(const std::string& path, std::size_t index) { return path + "[" + std::to_string(index) + "]"; }
 
+std::string path_of_member(const std::string& path, std::string_view key, std::size_t index) {
+  const std::string fit = fit_for_path(key);
+  return fit == key && !fit.empty() ? below(path, fit) : below(path, index);
+}
+
 std::string without_password(std::string_view text) {
   const auto scheme = text.find("://");
   if (scheme == std::string_view::npos)
@@ -129,6 +134,11 @@ mark findings::place_of(const std::string& path) const {
 }
 
 void findings::add(const std::string& path, std::string text) { add(place_of(path), path, std::move(text)); }
+
+void findings::add_at_key(const std::string& path, std::string text) {
+  const auto found = places_.find(path);
+  add(found == places_.end() ? place_of(path) : found->second.key, path, std::move(text));
+}
 
 void findings::warn(const std::string& path, std::string text) {
   const mark at = place_of(path);

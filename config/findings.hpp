@@ -19,6 +19,8 @@ struct mark {
 /// `name` below `path`: "ingest" + "telemetry" = "ingest.telemetry".
 std::string below(const std::string& path, std::string_view name);
 std::string below(const std::string& path, std::size_t index);
+/// The path of a member whose key may be any text: by its key, or by its number where that cannot stand in a path.
+std::string path_of_member(const std::string& path, std::string_view key, std::size_t index);
 
 /// A text from the file, fit for a message: in quotes, cut short, control characters and passwords of URLs masked.
 std::string in_quotes(std::string_view text);
@@ -47,6 +49,8 @@ public:
   /// At the value of `path`, or at the key of the nearest section around it that stands in the file.
   void add(const std::string& path, std::string text);
   void add(mark at, const std::string& path, std::string text);
+  /// At the name of the section `path`, not at what stands in it.
+  void add_at_key(const std::string& path, std::string text);
   /// Worth a look, and no problem: what it is about stays sound.
   void warn(const std::string& path, std::string text);
   /// Makes `path` unsound without a problem of its own: the reason is reported elsewhere.

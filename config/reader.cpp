@@ -148,7 +148,8 @@ void reader::take(const number& to, const input& in) {
   const std::uint64_t most = std::min(in.declared.max, to.max);
   if (*value < in.declared.min || *value > most)
     return problems_.add(in.path, "must be from " + to_text(to, in.declared.min) + " to " + to_text(to, most) +
-                                    or_never + ", not " + problems_.written(in.path));
+                                    or_never + ", not " + problems_.written(in.path) +
+                                    (in.declared.bounds_reason.empty() ? "" : ": " + in.declared.bounds_reason));
   to.set(*value);
 }
 
@@ -176,6 +177,17 @@ void reader::take(std::vector<std::string>* to, const input& in) {
     if (auto text = scalar(item, here, "text"))
       to->push_back(std::move(*text));
   }
+}
+
+void reader::take(const one_or_more& to, const input& in) {
+  if (in.value.what == tree::kind::list)
+    return take(to.value, in);
+  const auto text = scalar(in.value, in.path, "a name, or a list such as [a, b]");
+  if (!text)
+    return;
+  if (text->empty() && in.declared.is_required)
+    return problems_.add(in.path, "must not be empty: " + in.declared.doc);
+  *to.value = {*text};
 }
 
 void reader::take(index_lists* to, const input& in) {
@@ -214,6 +226,24 @@ void reader::take(const word& to, const input& in) {
     problems_.add(in.path, wrong + "; it is " + problems_.written(in.path));
 }
 
+void reader::take(const named_texts& to, const input& in) {
+  if (!is_map(in.value, in.path))
+    return;
+  const auto& members = in.value.members;
+  if (members.empty())
+    return problems_.add(in.path, "must not be empty; name something, or remove it");
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const tree::member& member = members[i];
+    const std::string here = path_of_member(in.path, member.key, i);
+    problems_.place(here, member.at, member.value.at, member.value.text);
+    const auto text = scalar(member.value, here, "text");
+    if (!text)
+      continue;
+    if (const std::string wrong = to.add(member.key, *text); !wrong.empty())
+      problems_.add(here, wrong + "; it is " + problems_.written(here));
+  }
+}
+
 void reader::take(const section& to, const input& in) { read(to, in.value, in.path); }
 
 void reader::take(const optional_section& to, const input& in) { read(to.make(), in.value, in.path); }
@@ -234,6 +264,17 @@ void reader::take(const named_sections& to, const input& in) {
     }
     problems_.place(here, member.at, member.value.at, member.value.text);
     read(to.add(member.key), member.value, here);
+  }
+}
+
+void reader::take(const listed_sections& to, const input& in) {
+  if (!is_list(in.value, in.path, "[{name: value}]"))
+    return;
+  for (std::size_t i = 0; i < in.value.items.size(); ++i) {
+    const tree& item = in.value.items[i];
+    const std::string here = below(in.path, i);
+    problems_.place(here, item.at, item.at);
+    read(to.add(), item, here);
   }
 }
 

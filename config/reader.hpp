@@ -37,11 +37,14 @@ private:
   void take(secret* to, const input& in);
   void take(std::filesystem::path* to, const input& in);
   void take(std::vector<std::string>* to, const input& in);
+  void take(const one_or_more& to, const input& in);
   void take(index_lists* to, const input& in);
   void take(const word& to, const input& in);
+  void take(const named_texts& to, const input& in);
   void take(const section& to, const input& in);
   void take(const optional_section& to, const input& in);
   void take(const named_sections& to, const input& in);
+  void take(const listed_sections& to, const input& in);
 
   /// The scalar with its variables put in; a problem and nothing where it is none. `expected`: "text".
   std::optional<std::string> scalar(const tree& value, const std::string& path, std::string_view expected);

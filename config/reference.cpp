@@ -17,11 +17,14 @@ struct row_type {
   std::string operator()(const secret*) const { return "secret"; }
   std::string operator()(const std::filesystem::path*) const { return "path"; }
   std::string operator()(const std::vector<std::string>*) const { return "list of texts"; }
+  std::string operator()(const one_or_more&) const { return "text, or list of texts"; }
   std::string operator()(const index_lists*) const { return "list of lists of columns"; }
   std::string operator()(const word& w) const { return w.kind; }
+  std::string operator()(const named_texts& t) const { return t.kind; }
   std::string operator()(const section&) const { return "section"; }
   std::string operator()(const optional_section&) const { return "section"; }
   std::string operator()(const named_sections&) const { return "sections by name"; }
+  std::string operator()(const listed_sections&) const { return "list of sections"; }
 };
 
 struct row_default {
@@ -56,6 +59,8 @@ void write_row(const setting& s, const std::string& path, std::string& out) {
     write_rows(some->make(), path, out);
   else if (const auto* named = std::get_if<named_sections>(&s.value))
     write_rows(named->add("NAME"), path + ".NAME", out);
+  else if (const auto* listed = std::get_if<listed_sections>(&s.value))
+    write_rows(listed->add(), path + "[]", out);
 }
 
 void write_rows(const section& settings, const std::string& path, std::string& out) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <iterator>
 
 namespace penstock::config {
 
@@ -307,6 +308,161 @@ section describe_ingest(ingest& i) {
   };
 }
 
+/// The columns of `fields`, or with `added` what `add` puts beside them.
+template <class Parse, class Print>
+named_texts published(std::string kind, std::vector<published_field>& fields, bool added, Parse parse, Print print) {
+  const auto add = [&fields, parse](const std::string& name, const std::string& text) -> std::string {
+    result<published_field> made = parse(name, text);
+    if (!made)
+      return made.error().message;
+    fields.push_back(std::move(*made));
+    return {};
+  };
+  const auto all = [&fields, added, print] {
+    std::vector<std::pair<std::string, std::string>> texts;
+    for (const published_field& f : fields)
+      if ((f.from != published_field::kind::column) == added)
+        texts.push_back(print(f));
+    return texts;
+  };
+  return {std::move(kind), add, all};
+}
+
+named_texts published_columns(std::vector<published_field>& fields) {
+  return published(
+    "name by column", fields, false,
+    [](const std::string& column, const std::string& name) -> result<published_field> {
+      return published_field{name, published_field::kind::column, column};
+    },
+    [](const published_field& f) {
+      return std::pair{f.source, f.name};
+    });
+}
+
+named_texts added_fields(std::vector<published_field>& fields) {
+  return published("`$table`, `$now`, `$id` or a constant, by name", fields, true, parse_added_field,
+                   [](const published_field& f) {
+                     return std::pair{f.name, added_field_to_text(f)};
+                   });
+}
+
+listed_sections describe_ranges(std::vector<shard_range>& ranges) {
+  const auto describe_one = [](shard_range& r) -> section {
+    return {
+      setting{"min", &r.min, "The least value of the shard."}.required(),
+      setting{"max", &r.max, "The greatest value of the shard."}.required(),
+    };
+  };
+  const auto add = [&ranges, describe_one] { return describe_one(ranges.emplace_back()); };
+  const auto all = [&ranges, describe_one] {
+    std::vector<section> sections;
+    sections.reserve(ranges.size());
+    for (shard_range& r : ranges)
+      sections.push_back(describe_one(r));
+    return sections;
+  };
+  return {add, all};
+}
+
+section describe_detection(detection& d) {
+  return {
+    setting{"poll", &d.poll, "Time between two looks while there is nothing new."}.between(1ms, 1h),
+    {"notify", one_of<notification>(d.notify, {{"auto", notification::automatic}, {"off", notification::off}}),
+     "`auto`: be told of new rows where the database can, and look as well."},
+    setting{"late_for", &d.late_for, "A row that becomes visible this late is found by the next looks."}.between(
+      0ms, 7 * 24h),
+    setting{"sweep", duration_or_never(d.sweep), "Time between two steps of the sweep that finds what came later."}
+      .between(10ms, 24h),
+    {"changes",
+     one_of<change_source>(d.changes, {{"query", change_source::query}, {"logical", change_source::logical}}),
+     "How new rows are found: by queries, or by PostgreSQL's logical decoding."},
+  };
+}
+
+/// `all`, `now` or a value.
+word publish_start_of(publish& p) {
+  const auto set = [&p](const std::string& text) -> std::string {
+    if (text.empty())
+      return "must be all, now or a value of `order`";
+    p.start = text == "all" ? publish_start::all : text == "now" ? publish_start::now : publish_start::value;
+    p.start_value = p.start == publish_start::value ? text : std::string{};
+    return {};
+  };
+  const auto get = [&p]() -> std::optional<std::string> {
+    return p.start == publish_start::all ? "all" : p.start == publish_start::now ? "now" : p.start_value;
+  };
+  return {"`all`, `now` or a value", set, get};
+}
+
+section describe_tracking(tracking& t) {
+  return {
+    {"database", &t.database, "A name of `databases`; without it the source's."},
+    {"table", &t.table, "Table to write, `TABLE` or `SCHEMA.TABLE`; it is created where it is missing."},
+  };
+}
+
+section describe_archive(archive& a) {
+  return {
+    setting{"after", duration_or_never(a.after), "Records of rows that were sent so long ago move to the archive."}
+      .between(1min, 36'500 * 24h),
+    setting{"keep", duration_or_never(a.keep), "Records that are longer in the archive are deleted."}.between(
+      1min, 36'500 * 24h),
+  };
+}
+
+/// What is read, and where it goes.
+section describe_publish_flow(publish& p) {
+  return {
+    setting{"database", &p.database, "Where the rows are: a name of `databases`."}.required(),
+    setting{"table", &p.table, "Table to read, `TABLE` or `SCHEMA.TABLE`; it is never written."}.required(),
+    setting{"key", one_or_more{&p.key}, "Columns that identify a row."}.required(),
+    {"order", &p.order, "The column that says what is older; without it the first column of the key."},
+    {"where", &p.where, "An SQL condition on the table's columns; other rows are left alone."},
+    {"shard_by", &p.shard_by, "Rows with the same value of this column keep their order; without it the key."},
+    setting{"shards", &p.shards, "Sessions that share the rows."}.between(1, 1'024),
+    {"ranges", describe_ranges(p.ranges), "Which values of `shard_by` go to which shard, in place of a hash."},
+    setting{"broker", &p.broker, "Where the messages go: a name of `brokers`."}.required(),
+    setting{"topic", &p.topic, "Topic of a row's message; `{Column}` stands for the value of a column."}.required(),
+    setting{"qos", &p.qos, "2: exactly once. 1: at least once, with an id to drop repeats by."}.between(
+      1, 2, "with 0 the broker confirms nothing, so nobody could know what was sent"),
+    {"retain", &p.retain, "The broker keeps the last message of each topic."},
+    {"fields", published_columns(p.fields),
+     "Members of the payload: column, and its name there; without it all columns."},
+    {"add", added_fields(p.fields), "More members: the table, the time, the message's id, constants."},
+    {"payload", &p.payload, "The column that holds the payload as it goes out, in place of `fields`."},
+  };
+}
+
+section describe_publish(publish& p) {
+  section all = describe_publish_flow(p);
+  section more{
+    {"detect", describe_detection(p.detect), "How new rows are found."},
+    {"on_update",
+     one_of<update_rule>(p.on_update, {{"ignore", update_rule::ignore}, {"publish", update_rule::publish}}),
+     "A row that changes after it was sent: leave it, or send each version once."},
+    {"version", &p.version, "`on_update: publish`: the column that rises with each change of a row."},
+    {"start", publish_start_of(p), "First run: send all rows, only new ones, or those from this value of `order` on."},
+    {"on_lost_session",
+     one_of<lost_session_rule>(p.on_lost_session,
+                               {{"resend", lost_session_rule::resend}, {"hold", lost_session_rule::hold}}),
+     "Messages that the broker may have forgotten half-way: send them again, or hold them back."},
+    {"tracking", describe_tracking(p.tracking), "Where Penstock keeps what it has sent."},
+    {"archive", describe_archive(p.archive), "What becomes of old tracking records."},
+    setting{"in_flight_max", &p.in_flight_max, "Most messages of a shard that are sent and not confirmed yet."}.between(
+      1, 65'535),
+    setting{"retries_max", &p.retries_max,
+            "Repeats of a message that the broker has no room for, before it is refused."}
+      .between(0, 1'000'000),
+    setting{"publish_timeout", &p.publish_timeout, "Without a confirmation for so long, the connection is made anew."}
+      .between(100ms, 1h),
+    setting{"lag_warning", &p.lag_warning, "A row that waits longer for its confirmation is logged and shown as lag."}
+      .between(1ms, 24h)
+      .reloadable(),
+  };
+  all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  return all;
+}
+
 section describe_control(control& c) {
   return {
     setting{"broker", &c.broker, "A name of `brokers`."}.required(),
@@ -348,6 +504,7 @@ section describe(document& d) {
     {"brokers", named(c.brokers, describe_broker), "MQTT brokers."},
     {"databases", named(c.databases, describe_database), "SQL databases."},
     {"ingest", named(c.ingest, describe_ingest), "Pipelines from MQTT into SQL."},
+    {"publish", named(c.publish, describe_publish), "Pipelines from SQL to MQTT; see [Publishing](#publishing)."},
     {"control", control_section, "Presence and remote control over MQTT, on a connection of its own."},
     {"log", describe_log(c.log), "Where to look when something is wrong."},
     {"supervision", describe_supervision(c.supervision), "Restart budgets."},
@@ -364,9 +521,10 @@ setting setting::reloadable() && {
   return std::move(*this);
 }
 
-setting setting::between(std::uint64_t low, std::uint64_t high) && {
+setting setting::between(std::uint64_t low, std::uint64_t high, std::string_view reason) && {
   min = low;
   max = high;
+  bounds_reason = reason;
   return std::move(*this);
 }
 

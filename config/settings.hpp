@@ -64,10 +64,30 @@ struct named_sections {
   bool column_names = false; ///< names are columns of a table, not names of Penstock's own
 };
 
+/// Any number of sections in a list.
+struct listed_sections {
+  std::function<section()> add; ///< valid until the next add
+  std::function<std::vector<section>()> all;
+};
+
+/// Texts, each under a name that the user gives: any but the empty one. Their order counts.
+struct named_texts {
+  std::string kind; ///< for the reference
+  /// "must be ..." where the text is wrong, else empty
+  std::function<std::string(const std::string& name, const std::string& text)> add;
+  std::function<std::vector<std::pair<std::string, std::string>>()> all;
+};
+
+/// A list that may be written without brackets where it has one member.
+struct one_or_more {
+  std::vector<std::string>* value;
+};
+
 using index_lists = std::vector<std::vector<index_column>>;
 
-using field = std::variant<std::string*, bool*, number, secret*, std::filesystem::path*, std::vector<std::string>*,
-                           index_lists*, word, section, optional_section, named_sections>;
+using field =
+  std::variant<std::string*, bool*, number, secret*, std::filesystem::path*, std::vector<std::string>*, one_or_more,
+               index_lists*, word, named_texts, section, optional_section, named_sections, listed_sections>;
 
 struct setting {
   setting(std::string_view setting_name, field to, std::string_view text)
@@ -76,7 +96,8 @@ struct setting {
   setting required() &&;
   /// A running process can take a new value without restarting what it belongs to.
   setting reloadable() &&;
-  setting between(std::uint64_t low, std::uint64_t high) &&;
+  /// `reason` says why what lies outside cannot be; most bounds need none.
+  setting between(std::uint64_t low, std::uint64_t high, std::string_view reason = {}) &&;
   setting between(milliseconds low, milliseconds high) &&;
 
   std::string name;
@@ -86,6 +107,7 @@ struct setting {
   bool is_reloadable = false;
   std::uint64_t min = 0; ///< of a number, in its unit
   std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
+  std::string bounds_reason;
 };
 
 /// What stands in the file: the configuration, and the nodes that `--node` selects from.

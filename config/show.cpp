@@ -37,6 +37,7 @@ struct shown {
       list.push_back(text_of(text));
     return list;
   }
+  json operator()(const one_or_more& value) const { return (*this)(value.value); }
   json operator()(const index_lists* value) const {
     json lists = json::array();
     for (const auto& index : *value) {
@@ -51,6 +52,12 @@ struct shown {
     const auto text = value.get();
     return text ? text_of(*text) : json{};
   }
+  json operator()(const named_texts& value) const {
+    json all = json::object();
+    for (const auto& [name, text] : value.all())
+      all[name] = text_of(text);
+    return all.empty() ? json{} : all;
+  }
   json operator()(const section& value) const { return show_section(value); }
   json operator()(const optional_section& value) const { return value.has() ? show_section(value.get()) : json{}; }
   json operator()(const named_sections& value) const {
@@ -58,6 +65,12 @@ struct shown {
     for (const auto& [name, settings] : value.all())
       all[name] = show_section(settings);
     return all;
+  }
+  json operator()(const listed_sections& value) const {
+    json list = json::array();
+    for (const section& settings : value.all())
+      list.push_back(show_section(settings));
+    return list.empty() ? json{} : list;
   }
 };
 
@@ -80,25 +93,29 @@ std::string yaml_scalar(const json& value) {
            std::string_view{"_./:-"}.find(c) != std::string_view::npos;
   };
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), is_plain) && text.front() != '-' &&
-                     text.front() != ':' && text.back() != ':' && text != "yes" && text != "no" && !json::accept(text);
+                     text.front() != ':' && text.back() != ':' && text != "yes" && text != "no" &&
+                     !json::accept(text) && text.find_first_not_of("0123456789_") != std::string::npos;
   return plain ? text : quoted_text;
 }
 
-std::string yaml_list(const json& list) {
+/// In one line.
+std::string yaml_value(const json& value) {
+  if (!value.is_structured())
+    return yaml_scalar(value);
   std::string text;
-  for (const json& item : list)
-    text += (text.empty() ? "" : ", ") + (item.is_array() ? yaml_list(item) : yaml_scalar(item));
-  return "[" + text + "]";
+  for (const auto& [name, member] : value.items())
+    text += (text.empty() ? "" : ", ") + (value.is_object() ? yaml_scalar(json(name)) + ": " : "") + yaml_value(member);
+  return value.is_object() ? "{" + text + "}" : "[" + text + "]";
 }
 
 void write_yaml(const json& members, const std::string& indent, std::string& out) {
   for (const auto& [name, value] : members.items()) {
-    out += indent + name + ":";
+    out += indent + yaml_scalar(json(name)) + ":";
     if (value.is_object() && !value.empty()) {
       out += '\n';
       write_yaml(value, indent + "  ", out);
     } else {
-      out += " " + (value.is_array() ? yaml_list(value) : yaml_scalar(value)) + "\n";
+      out += " " + yaml_value(value) + "\n";
     }
   }
 }
@@ -109,7 +126,7 @@ std::string show_value(const setting& setting) {
   const json value = std::visit(shown{}, setting.value);
   if (value.is_null())
     return {};
-  return value.is_array() ? yaml_list(value) : yaml_scalar(value);
+  return yaml_value(value);
 }
 
 std::string show(const configuration& configuration, bool as_json) {

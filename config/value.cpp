@@ -466,6 +466,30 @@ std::optional<std::string> to_text(const source& source) {
   return text;
 }
 
+result<published_field> parse_added_field(const std::string& name, const std::string& text) {
+  using kind = published_field::kind;
+  if (text == "$table")
+    return published_field{name, kind::table, {}};
+  if (text == "$now")
+    return published_field{name, kind::now, {}};
+  if (text == "$id")
+    return published_field{name, kind::id, {}};
+  if (text.starts_with('$'))
+    return wrong("must be $table, $now, $id or a constant that does not begin with $");
+  return published_field{name, kind::constant, text};
+}
+
+std::string added_field_to_text(const published_field& field) {
+  switch (field.from) {
+  case published_field::kind::table: return "$table";
+  case published_field::kind::now: return "$now";
+  case published_field::kind::id: return "$id";
+  case published_field::kind::column:
+  case published_field::kind::constant: break;
+  }
+  return field.source;
+}
+
 result<index_column> parse_index_column(std::string_view text) {
   const auto space = text.find(' ');
   const std::string_view order = space == std::string_view::npos ? "asc" : text.substr(space + 1);

@@ -57,6 +57,10 @@ result<source> parse_source(std::string_view text);
 /// As the configuration writes it; nothing for a constant, or where it is not set.
 std::optional<std::string> to_text(const source& source);
 
+/// A member `name` of a published payload that is no column: "$table", "$now", "$id", or a constant.
+result<published_field> parse_added_field(const std::string& name, const std::string& text);
+std::string added_field_to_text(const published_field& field);
+
 /// One index column: "NAME", "NAME asc" or "NAME desc".
 result<index_column> parse_index_column(std::string_view text);
 

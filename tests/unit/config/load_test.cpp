@@ -140,7 +140,7 @@ TEST(load, takes_every_example) {
     EXPECT_EQ(problems, nullptr) << all_of(*problems);
     ++examples;
   }
-  EXPECT_GE(examples, 5u);
+  EXPECT_GE(examples, 7u);
 }
 
 TEST(load, the_telemetry_example_is_the_promised_configuration) {

@@ -144,7 +144,8 @@ TEST(reference, has_a_row_a_setting) {
   for (const char* path :
        {"`data`", "`nodes.NAME.http`", "`brokers.NAME.tls.ca`", "`databases.NAME.synchronous`",
         "`databases.NAME.tls.verify`", "`ingest.NAME.hypertable.chunk`", "`ingest.NAME.dead_letters.file`",
-        "`ingest.NAME.columns.NAME.from`", "`ingest.NAME.in_flight.bytes_max`", "`control.status_topic`"})
+        "`ingest.NAME.columns.NAME.from`", "`publish.NAME.detect.poll`", "`publish.NAME.ranges[].min`",
+        "`publish.NAME.fields`", "`ingest.NAME.in_flight.bytes_max`", "`control.status_topic`"})
     EXPECT_THAT(table, HasSubstr(std::string{"\n| "} + path + " | "));
 }
 
