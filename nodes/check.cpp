@@ -27,7 +27,7 @@ result<void> try_broker(const config::broker& broker) {
   options.clean_start = true;
   mqtt::client_handlers handlers;
   handlers.on_burst = [](const std::shared_ptr<const mqtt::burst>&) {};
-  handlers.on_published = [](std::uint64_t, std::uint8_t) {};
+  handlers.on_published = [](std::span<const mqtt::completion>) {};
   handlers.on_state = [&](const mqtt::connection_state& now) {
     const std::lock_guard lock{mutex};
     if (!state)

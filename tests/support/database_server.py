@@ -212,20 +212,23 @@ class Postgresql(Server):
     scheme = "postgresql"
     stop_signal = signal.SIGINT  # fast
     death_signal = signal.SIGQUIT  # at once, yet leaving neither children nor shared memory
+    BINARIES = "/usr/lib/postgresql/*/bin"
 
     def __init__(self, folder: pathlib.Path, more: str = "", data: pathlib.Path | None = None, initdb=()):
         """more: lines of postgresql.conf; data: where its data go, such as a small tmpfs; initdb: more arguments for it."""
         super().__init__(folder, more)
-        binaries = "/usr/lib/postgresql/*/bin"
-        self._postgres = program("postgres", "postgresql-15", binaries)
-        self._psql = program("psql", "postgresql-client-15", binaries)
+        self._postgres = program("postgres", "postgresql-15", self.BINARIES)
+        self._psql = program("psql", "postgresql-client-15", self.BINARIES)
         self.data = pathlib.Path(data).resolve() if data else self.folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
         self._give(self.folder, self.data)
+        self._make(initdb)
+
+    def _make(self, initdb):
         password = self.folder / "password"
         password.write_text(self.password)
         _checked(
-            [program("initdb", "postgresql-15", binaries), "--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256",
+            [program("initdb", "postgresql-15", self.BINARIES), "--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256",
              "--username=penstock", f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8", *initdb, self.data],
             "initdb", cwd=self.folder, **self._user(),
         )
@@ -281,6 +284,33 @@ class Postgresql(Server):
             identifier = (self.data / "postmaster.pid").read_text().split("\n")[6].split()[1]
             _libc.shmctl(int(identifier), 0, None)  # IPC_RMID
         return code
+
+
+class PostgresqlReplica(Postgresql):
+    """Streams from a primary, and answers what only reads. Not durable: without it a start writes all files to the disk."""
+
+    def __init__(self, folder: pathlib.Path, primary: Postgresql):
+        self.primary = primary
+        super().__init__(folder, "fsync = off\nwal_retrieve_retry_interval = 200ms")
+
+    def _make(self, initdb):
+        self.password = self.primary.password
+        self.data.chmod(0o700)
+        _checked(
+            [program("pg_basebackup", "postgresql-client-15", self.BINARIES), "--no-sync", "--checkpoint=fast",
+             "--write-recovery-conf", "--create-slot", "--slot=replica",  # so that the primary keeps what a replica has missed
+             "-h", self.primary.folder, "-p", self.primary.port, "-U", "penstock", "-D", self.data],
+            "pg_basebackup", cwd=self.folder, **self._user(),
+        )
+        self.start()
+
+    def freeze(self):
+        """Shows nothing newer until thaw()."""
+        self.sql("SELECT pg_wal_replay_pause()")
+        wait_until(lambda: self.sql("SELECT pg_get_wal_replay_pause_state()") == "paused", "the replica is frozen")
+
+    def thaw(self):
+        self.sql("SELECT pg_wal_replay_resume()")
 
 
 def _children(parent: int) -> list[int]:
@@ -396,6 +426,31 @@ class Mariadb(Server):
              f"--socket={self.socket}", "--user=root", database],
             text, input=text,
         ).rstrip("\n")
+
+
+class MariadbReplica(Mariadb):
+    """Repeats what a primary does from now on, and answers what only reads. The primary's `more` is LOG."""
+
+    LOG = "log-bin = binary\nserver-id = 1"
+
+    def __init__(self, folder: pathlib.Path, primary: Mariadb):
+        self.primary = primary
+        super().__init__(folder, "server-id = 2\nread-only\nrelay-log = relay")
+        file, position = primary.sql("SHOW MASTER STATUS").split()[:2]
+        self.sql(f"CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {primary.port}, MASTER_USER = 'root',"
+                 f" MASTER_PASSWORD = '{primary.password}', MASTER_LOG_FILE = '{file}', MASTER_LOG_POS = {position},"
+                 " MASTER_CONNECT_RETRY = 1; START SLAVE")
+
+    def _bootstrap(self):
+        self.password = self.primary.password
+        super()._bootstrap()
+
+    def freeze(self):
+        """Shows nothing newer until thaw()."""
+        self.sql("STOP SLAVE SQL_THREAD")
+
+    def thaw(self):
+        self.sql("START SLAVE SQL_THREAD")
 
 
 class Pgbouncer(Server):
