@@ -160,8 +160,8 @@ void add_load_messages(CLI::App& command, load_options& options) {
   command.add_option("--connections", options.connections, "connections to the broker")
     ->capture_default_str()
     ->check(CLI::Range(1, 1'000));
-  add_percent(command, "--duplicates", options.duplicates_percent, "of the messages are published twice");
-  add_percent(command, "--malformed", options.malformed_percent, "of the messages cannot be decoded");
+  add_percent(command, "--duplicates", options.duplicates_percent, "per cent of the messages that are published twice");
+  add_percent(command, "--malformed", options.malformed_percent, "per cent of the messages that cannot be decoded");
   add_duration(command, "--ramp", options.ramp, "grow to the full rate in this time");
 }
 
@@ -176,12 +176,12 @@ void add_load_rows(CLI::App& command, load_table_options& options) {
     ->capture_default_str()
     ->check(CLI::Range(1, 100));
   add_percent(command, "--late", options.late_percent,
-              "with --table: of the transactions stay open, so that their ids become visible late");
+              "with --table: per cent of the transactions that stay open, so that their ids become visible late");
   add_duration(command, "--late-for", options.late_for, "with --table: how long those stay open at most (default 5s)");
   add_percent(command, "--updates", options.updates_percent,
-              "with --table: of the transactions update rows that are there (on_update: publish)");
+              "with --table: per cent of the transactions that update rows which are there (on_update: publish)");
   add_percent(command, "--rollbacks", options.rollbacks_percent,
-              "with --table: of the transactions are rolled back, which leaves gaps in the ids");
+              "with --table: per cent of the transactions that are rolled back, which leaves gaps in the ids");
 }
 
 void check_load(const CLI::App& command, const load_options& messages) {
