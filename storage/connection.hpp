@@ -107,7 +107,7 @@ protected:
   connection& operator=(const connection&) = default;
 };
 
-/// Of the kind that the configuration names.
+/// A connection to a database of any kind; see open() in store.hpp.
 result<std::unique_ptr<connection>> open_connection(const config::database& database, access access);
 
 } // namespace penstock::storage
