@@ -78,7 +78,7 @@ void session::finish() {
   if (!open_)
     return;
   encode(output_, disconnect_packet{}, options_.version);
-  established_ = false;
+  established_ = proceeds_ = false;
 }
 
 result<std::size_t> session::feed(std::string_view bytes, monotonic now, burst& out) {

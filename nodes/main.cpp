@@ -8,6 +8,7 @@
 #include "nodes/load_table.hpp"
 #include "nodes/run.hpp"
 #include "nodes/status.hpp"
+#include "nodes/tables.hpp"
 #include "nodes/verify.hpp"
 #include "nodes/verify_topic.hpp"
 #include "nodes/version.hpp"
@@ -295,6 +296,64 @@ void add_verify(CLI::App& app, action& chosen) {
   });
 }
 
+void add_tables_notify(CLI::App& group, const std::shared_ptr<tables_options>& options, action& chosen) {
+  auto* command =
+    group.add_subcommand("notify", "The SQL that makes a table tell of its changes, so that rows are found at once");
+  command->footer("  penstock tables notify TableA --config penstock.yaml | psql plant   # as the table's owner\n"
+                  "  penstock tables notify TableA --config penstock.yaml --apply\n\n"
+                  "PostgreSQL alone needs it. It slows small transactions down by its share of a commit.");
+  auto does = std::make_shared<notify_action>(notify_action::print);
+  command->add_option("PIPELINE", options->pipeline, "the publish pipeline (default: the only one)");
+  auto* apply = command->add_flag_callback(
+    "--apply", [does] { *does = notify_action::apply; }, "run it with the user of the configuration");
+  command
+    ->add_flag_callback(
+      "--remove", [does] { *does = notify_action::remove; }, "take it back")
+    ->excludes(apply);
+  command->callback([&chosen, options, does] {
+    chosen = [options, does] { return tables_notify(*options, *does, std::cout, std::cerr); };
+  });
+}
+
+void add_tables_unsent(CLI::App& group, const std::shared_ptr<tables_options>& options, action& chosen) {
+  auto* list = group.add_subcommand("unsent", "The rows that were refused or are held, and why; newest first");
+  list->footer("  penstock tables unsent TableA --config penstock.yaml");
+  auto limit = std::make_shared<std::size_t>(100);
+  list->add_option("PIPELINE", options->pipeline, "the publish pipeline (default: the only one)");
+  list->add_option("--limit", *limit, "at most this many")->capture_default_str();
+  list->callback([&chosen, options, limit] {
+    chosen = [options, limit] { return tables_unsent(*options, *limit, std::cout, std::cerr); };
+  });
+  auto* retry = group.add_subcommand("retry", "Have refused or held rows claimed anew, as they are now");
+  retry->footer("  penstock tables retry TableA 4711 --config penstock.yaml\n"
+                "  penstock tables retry TableA --all --config penstock.yaml\n\n"
+                "A held row may have reached the broker: to retry it may repeat it.");
+  auto record = std::make_shared<std::string>();
+  auto all = std::make_shared<bool>(false);
+  retry->add_option("PIPELINE", options->pipeline, "the publish pipeline")->required();
+  auto* one = retry->add_option("RECORD", *record, "its record id, as `unsent` shows it");
+  retry->add_flag("--all", *all, "all of them")->excludes(one);
+  retry->callback([&chosen, options, record, all] {
+    if (record->empty() && !*all)
+      throw CLI::RequiredError("RECORD or --all");
+    chosen = [options, record] { return tables_retry(*options, *record, std::cout, std::cerr); };
+  });
+}
+
+void add_tables(CLI::App& app, action& chosen) {
+  auto* group = app.add_subcommand("tables", "The tables that are published: how far they are, and what was not sent");
+  group->require_subcommand(1);
+  auto options = std::make_shared<tables_options>();
+  add_config(*group, options->config, options->node);
+  group->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
+  group->fallthrough();
+  auto* list = group->add_subcommand("list", "Every published table, and how many of its rows are in which state");
+  list->footer("  penstock tables list --config penstock.yaml");
+  list->callback([&chosen, options] { chosen = [options] { return tables_list(*options, std::cout, std::cerr); }; });
+  add_tables_notify(*group, options, chosen);
+  add_tables_unsent(*group, options, chosen);
+}
+
 void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {
   auto* command = group.add_subcommand("list", "List them, newest last seen first");
   command->footer("  penstock dead-letters list --config penstock.yaml\n"
@@ -379,6 +438,7 @@ int main(int argc, char** argv) {
   add_config_show(app, chosen);
   add_load(app, chosen);
   add_verify(app, chosen);
+  add_tables(app, chosen);
   add_status(app, chosen);
   add_dead_letters(app, chosen);
   app.add_subcommand("version", "Print the version")->callback([&chosen] {

@@ -17,7 +17,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import database_server  # noqa: E402
 import small_mqtt  # noqa: E402
-from harness import SOAK, Case, Node, wait_until  # noqa: E402
+from harness import SOAK, Case, Node, run_command, wait_until  # noqa: E402
 
 ROWS = 50_000
 KILLS = 50 if SOAK else 20
@@ -43,7 +43,7 @@ publish:
     topic: "data/tableA/{{MonitorId}}"
     qos: {qos}
     fields: {{RecordId: id, MonitorId: monitor, Reading: value, CreatedAt: created}}
-    detect: {{poll: 50ms, late_for: 1m}}
+    detect: {{poll: {poll}, late_for: 1m}}
 {more}
 """
 
@@ -156,18 +156,18 @@ class Plant:
 
 class PublishCase(Case):
     def configure_publish(self, server, port: int, shards: int = 4, qos: int = 2, more: str = "", data: str = "./data",
-                          name: str = "penstock.yaml") -> pathlib.Path:
+                          name: str = "penstock.yaml", poll: str = "50ms") -> pathlib.Path:
         config = self.folder / name
-        config.write_text(CONFIGURATION.format(port=port, database=server.url, shards=shards, qos=qos, more=more, data=data,
+        config.write_text(CONFIGURATION.format(port=port, database=server.url, shards=shards, qos=qos, more=more, data=data, poll=poll,
                                                limits="" if server.url.startswith("sqlite")
                                                else ", connect_timeout: 2s, statement_timeout: 5s"))
         return config
 
-    def begin(self, server, qos: int = 2, more: str = "", shards: int = 4, port: int | None = None):
+    def begin(self, server, qos: int = 2, more: str = "", shards: int = 4, poll: str = "50ms"):
         self.broker = self.mosquitto("max_queued_messages 0\n")
         self.plant = Plant(server)
         self.receiver = Receiver(self.broker.port)
-        self.config = self.configure_publish(server, port or self.broker.port, qos=qos, more=more, shards=shards)
+        self.config = self.configure_publish(server, self.broker.port, qos=qos, more=more, shards=shards, poll=poll)
         self.current = self.node(self.config)
         return self.current
 
@@ -356,6 +356,16 @@ class OnSqlite(ExactlyOnce, PublishCase):
         wait_until(lambda: self.publish_status()["account"]["refused"] == 2, "two are refused")
         refused = self.plant.server.sql("SELECT record_id, reason FROM mqtt_sent_records WHERE state = 'refused'")
         self.assertIn("MonitorId", refused)
+        listed = json.loads(run_command("tables", "unsent", "TableA", "--config", self.config, "--json").stdout)
+        self.assertEqual(sorted(each["record"] for each in listed), ["1", "4"])
+        self.assertIn("refused", run_command("tables", "list", "--config", self.config).stdout)
+        self.plant.server.sql("UPDATE TableA SET MonitorId = 'mended' WHERE RecordId IN (1, 4)")
+        run_command("tables", "retry", "TableA", "1", "--config", self.config)
+        run_command("tables", "retry", "TableA", "77", "--config", self.config, expect=1)
+        self.wait_for(3)
+        run_command("tables", "retry", "TableA", "--all", "--config", self.config)
+        self.wait_for(4)
+        self.assert_exactly_once(range(1, 5), in_order=False)
         self.assertEqual(self.current.stop(), 0)
 
     def test_a_locked_database_is_waited_for(self):
@@ -371,6 +381,14 @@ class OnSqlite(ExactlyOnce, PublishCase):
         self.wait_for(200)
         self.assert_exactly_once(range(1, 201))
         wait_until(lambda: self.current.get("/readyz")[0] == 200, "ready again")
+        self.assertEqual(self.current.stop(), 0)
+
+    def test_a_change_of_the_file_wakes_the_poller(self):
+        self.begin(self.server(), poll="30s")
+        self.current.ready()
+        for number in range(1, 6):
+            self.plant.insert(self.plant.take(1))
+            wait_until(lambda: self.receiver.count() == number, "the row arrives", 10)
         self.assertEqual(self.current.stop(), 0)
 
     def test_a_broker_that_has_forgotten_the_session(self):
@@ -413,6 +431,21 @@ class OnPostgresql(ExactlyOnce, PublishCase):
     def restart_server(self):
         self.database.kill()
         self.database.start()
+
+
+    def test_a_trigger_wakes_the_poller(self):
+        self.begin(self.server(), poll="30s")
+        self.current.ready()
+        printed = run_command("tables", "notify", "TableA", "--config", self.config).stdout
+        self.assertIn("CREATE OR REPLACE TRIGGER", printed)
+        run_command("tables", "notify", "--apply", "--config", self.config)
+        for number in range(1, 6):
+            began = time.monotonic()
+            self.plant.insert(self.plant.take(1))
+            wait_until(lambda: self.receiver.count() == number, "the row arrives", 15)
+            self.assertLess(time.monotonic() - began, 10)
+        run_command("tables", "notify", "--remove", "--config", self.config)
+        self.assertEqual(self.current.stop(), 0)
 
 
 class OnMariadb(ExactlyOnce, PublishCase):

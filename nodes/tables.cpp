@@ -1,0 +1,187 @@
+#include "nodes/tables.hpp"
+
+#include "core/time_text.hpp"
+#include "nodes/check.hpp"
+#include "nodes/command_support.hpp"
+#include "nodes/exit_codes.hpp"
+#include "storage/change_watch.hpp"
+#include "storage/connection.hpp"
+#include "storage/tracking_view.hpp"
+#include "storage/transaction.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace penstock::nodes {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string dump(const ordered_json& value) {
+  return value.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+const config::database& tracking_of(const config::configuration& configuration, const config::publish& pipeline) {
+  return configuration.databases.at(pipeline.tracking.database.empty() ? pipeline.database
+                                                                       : pipeline.tracking.database);
+}
+
+int failed(const error& why, std::ostream& err) {
+  err << why.to_string() << '\n';
+  return disposition_of(why.code) == disposition::fatal ? exit_configuration : exit_unavailable;
+}
+
+/// The pipeline meant, with the configuration that it belongs to.
+struct chosen_pipeline {
+  config::configuration configuration;
+  const config::publish* pipeline = nullptr;
+};
+
+/// Prints why where there is none.
+std::optional<chosen_pipeline> choose(const tables_options& options, std::ostream& err) {
+  chosen_pipeline made;
+  if (!load_or_report(options.config, options.node, made.configuration, err))
+    return std::nullopt;
+  const auto* found = find_publish(made.configuration, options.pipeline, err);
+  if (found == nullptr)
+    return std::nullopt;
+  const auto name = found->name;
+  std::optional<chosen_pipeline> out{std::move(made)};
+  out->pipeline = &out->configuration.publish.at(name);
+  return out;
+}
+
+ordered_json describe(const config::configuration& configuration, const config::publish& pipeline) {
+  ordered_json states = ordered_json::object();
+  std::string wrong;
+  auto view = storage::tracking_view::open(tracking_of(configuration, pipeline), pipeline);
+  if (!view) {
+    wrong = view.error().to_string();
+  } else if (auto counts = view->counts(); counts) {
+    for (const auto& [state, count] : *counts)
+      states[state] = count;
+  } else {
+    wrong = counts.error().to_string();
+  }
+  return {
+    {"pipeline", pipeline.name}, {"database", pipeline.database}, {"table", pipeline.table}, {"topic", pipeline.topic},
+    {"shards", pipeline.shards}, {"qos", pipeline.qos},           {"states", states},        {"error", wrong}};
+}
+
+} // namespace
+
+int tables_list(const tables_options& options, std::ostream& out, std::ostream& err) {
+  config::configuration configuration;
+  if (!load_or_report(options.config, options.node, configuration, err))
+    return exit_configuration;
+  ordered_json all = ordered_json::array();
+  bool reached = true;
+  for (const auto& [name, pipeline] : configuration.publish) {
+    if (!options.pipeline.empty() && name != options.pipeline)
+      continue;
+    all.push_back(describe(configuration, pipeline));
+    reached = reached && all.back()["error"].get<std::string>().empty();
+  }
+  if (options.json) {
+    out << dump(all);
+    return reached ? exit_done : exit_unavailable;
+  }
+  if (all.empty())
+    out << "no table is published; `publish:` in the configuration names them\n";
+  for (const auto& one : all) {
+    out << fmt::format("{}: {}.{} -> {} ({} shards, QoS {})\n", one["pipeline"].get<std::string>(),
+                       one["database"].get<std::string>(), one["table"].get<std::string>(),
+                       one["topic"].get<std::string>(), one["shards"].get<int>(), one["qos"].get<int>());
+    for (const auto& [state, count] : one["states"].items())
+      out << fmt::format("  {:<8} {:>14}\n", state, with_commas(count.get<std::uint64_t>()));
+    if (const auto wrong = one["error"].get<std::string>(); !wrong.empty())
+      out << "  " << wrong << '\n';
+  }
+  return reached ? exit_done : exit_unavailable;
+}
+
+int tables_notify(const tables_options& options, notify_action action, std::ostream& out, std::ostream& err) {
+  const auto chosen = choose(options, err);
+  if (!chosen)
+    return exit_configuration;
+  const auto& database = chosen->configuration.databases.at(chosen->pipeline->database);
+  const auto sql = action == notify_action::remove ? storage::unnotify_sql(database.kind, chosen->pipeline->table)
+                                                   : storage::notify_sql(database.kind, chosen->pipeline->table);
+  if (sql.empty()) {
+    out << (database.kind == config::database_kind::sqlite
+              ? "SQLite needs nothing for it: the file is watched\n"
+              : "MariaDB and MySQL have no notifications: the table is polled (detect.poll)\n");
+    return exit_done;
+  }
+  if (action == notify_action::print) {
+    out << sql;
+    return exit_done;
+  }
+  auto opened = storage::open_connection(database, storage::access::read_write);
+  if (!opened)
+    return failed(opened.error(), err);
+  auto changes = storage::transaction::begin(**opened);
+  if (!changes)
+    return failed(changes.error(), err);
+  if (auto changed = (*opened)->change(sql); !changed)
+    return failed(changed.error(), err);
+  if (auto committed = changes->commit(); !committed)
+    return failed(committed.error(), err);
+  out << chosen->pipeline->table
+      << (action == notify_action::remove ? " no longer tells of its changes\n"
+                                          : " tells of its changes from now on\n");
+  return exit_done;
+}
+
+int tables_unsent(const tables_options& options, std::size_t limit, std::ostream& out, std::ostream& err) {
+  const auto chosen = choose(options, err);
+  if (!chosen)
+    return exit_configuration;
+  auto view = storage::tracking_view::open(tracking_of(chosen->configuration, *chosen->pipeline), *chosen->pipeline);
+  if (!view)
+    return failed(view.error(), err);
+  auto records = view->unsent(limit);
+  if (!records)
+    return failed(records.error(), err);
+  if (options.json) {
+    ordered_json all = ordered_json::array();
+    for (const auto& one : *records)
+      all.push_back({{"record", one.record_id},
+                     {"version", one.version},
+                     {"state", one.state},
+                     {"topic", one.topic},
+                     {"reason", one.reason},
+                     {"claimed_at", format_rfc3339(one.claimed_at)}});
+    out << dump(all);
+    return exit_done;
+  }
+  if (records->empty())
+    out << "no row is refused or held\n";
+  for (const auto& one : *records)
+    out << fmt::format("{}  {:<7}  {}{}  {}: {}\n", format_rfc3339(one.claimed_at), one.state, one.record_id,
+                       one.version.empty() ? "" : "/" + one.version, one.topic, one.reason);
+  return exit_done;
+}
+
+int tables_retry(const tables_options& options, const std::string& record, std::ostream& out, std::ostream& err) {
+  const auto chosen = choose(options, err);
+  if (!chosen)
+    return exit_configuration;
+  auto view = storage::tracking_view::open(tracking_of(chosen->configuration, *chosen->pipeline), *chosen->pipeline);
+  if (!view)
+    return failed(view.error(), err);
+  auto forgotten = view->retry(record);
+  if (!forgotten)
+    return failed(forgotten.error(), err);
+  if (*forgotten == 0 && !record.empty()) {
+    err << "record '" << record << "' is neither refused nor held; `penstock tables unsent` lists those that are\n";
+    return exit_verdict_bad;
+  }
+  out << with_commas(*forgotten) << " rows are claimed anew when the sweep comes to them (detect.sweep)\n";
+  return exit_done;
+}
+
+} // namespace penstock::nodes

@@ -1,0 +1,33 @@
+// `penstock tables`: the source tables of the publish pipelines.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+
+namespace penstock::nodes {
+
+struct tables_options {
+  std::filesystem::path config;
+  std::string node;
+  std::string pipeline; ///< empty: the only one
+  bool json = false;
+};
+
+/// Every publish pipeline: its table, where it goes, and how many records are in which state. --json: an array of
+/// {pipeline, database, table, topic, shards, qos, states: {STATE: count}, error}.
+int tables_list(const tables_options& options, std::ostream& out, std::ostream& err);
+
+enum class notify_action : unsigned char { print, apply, remove };
+/// The SQL that makes a table tell of its changes; run it, or take it back.
+int tables_notify(const tables_options& options, notify_action action, std::ostream& out, std::ostream& err);
+
+/// The rows that were refused or are held, newest first. --json: an array of {record, version, state, topic, reason,
+/// claimed_at}.
+int tables_unsent(const tables_options& options, std::size_t limit, std::ostream& out, std::ostream& err);
+
+/// Has one of them, or all (empty), claimed anew.
+int tables_retry(const tables_options& options, const std::string& record, std::ostream& out, std::ostream& err);
+
+} // namespace penstock::nodes

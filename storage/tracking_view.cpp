@@ -1,0 +1,81 @@
+#include "storage/tracking_view.hpp"
+
+#include "storage/connection.hpp"
+#include "storage/transaction.hpp"
+
+#include <charconv>
+
+namespace penstock::storage {
+
+namespace {
+
+constexpr const char* is_unsent = " AND state IN ('refused', 'held')";
+
+std::int64_t number_of(std::string_view text) {
+  std::int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+} // namespace
+
+tracking_view::tracking_view(std::unique_ptr<connection> database, const config::publish& pipeline)
+  : database_(std::move(database)), table_(quoted_table(database_->words(), pipeline.tracking.table)),
+    pipeline_is_("pipeline = " + database_->words().text_literal(pipeline.name)) {}
+
+tracking_view::~tracking_view() = default;
+tracking_view::tracking_view(tracking_view&&) noexcept = default;
+
+result<tracking_view> tracking_view::open(const config::database& database, const config::publish& pipeline) {
+  auto opened = open_connection(database, access::read_write);
+  if (!opened)
+    return opened.error();
+  auto table = (*opened)->read_table(pipeline.tracking.table);
+  if (!table)
+    return table.error();
+  if (table->kind.empty())
+    return error{errc::schema_mismatch,
+                 "there is no table " + pipeline.tracking.table + ": pipeline '" + pipeline.name + "' has not run yet"};
+  return tracking_view{*std::move(opened), pipeline};
+}
+
+result<std::map<std::string, std::uint64_t>> tracking_view::counts() {
+  std::map<std::string, std::uint64_t> counts;
+  auto read = database_->read(
+    "SELECT state, count(*) FROM " + table_ + " WHERE " + pipeline_is_ + " GROUP BY state",
+    [&](auto row) { counts[std::string{row[0].text}] = static_cast<std::uint64_t>(number_of(row[1].text)); });
+  if (!read)
+    return read.error();
+  return counts;
+}
+
+result<std::vector<unsent_record>> tracking_view::unsent(std::size_t limit) {
+  std::vector<unsent_record> records;
+  auto read =
+    database_->read("SELECT record_id, record_version, state, topic, reason, claimed_at FROM " + table_ + " WHERE " +
+                      pipeline_is_ + is_unsent + " ORDER BY claimed_at DESC LIMIT " + std::to_string(limit),
+                    [&](auto row) {
+                      records.push_back({std::string{row[0].text}, std::string{row[1].text}, std::string{row[2].text},
+                                         std::string{row[3].text}, std::string{row[4].text},
+                                         wall_time{std::chrono::microseconds{number_of(row[5].text)}}});
+                    });
+  if (!read)
+    return read.error();
+  return records;
+}
+
+result<std::uint64_t> tracking_view::retry(const std::string& record_id) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  auto forgotten = database_->change(
+    "DELETE FROM " + table_ + " WHERE " + pipeline_is_ + is_unsent +
+    (record_id.empty() ? std::string{} : " AND record_id = " + database_->words().text_literal(record_id)));
+  if (!forgotten)
+    return forgotten;
+  if (auto committed = changes->commit(); !committed)
+    return committed.error();
+  return forgotten;
+}
+
+} // namespace penstock::storage
