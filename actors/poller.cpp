@@ -162,6 +162,7 @@ void poller_state::on_step() {
   const auto done = step();
   if (!done)
     return failed(done.error());
+  watch_lag();
   if (stopping && drained())
     return self->quit(caf::exit_reason::user_shutdown);
   const auto time = now();
@@ -224,7 +225,10 @@ result<void> poller_state::open() {
   }
   // The watch outlives no actor: its thread ends with the state.
   if (config.watch_source && !watch)
-    watch = config.watch_source([me = poller_actor{self}] { caf::anon_send(me, wake_atom_v); });
+    watch = config.watch_source([me = poller_actor{self}, waking = waking] {
+      if (!waking->exchange(true))
+        caf::anon_send(me, wake_atom_v);
+    });
   const auto time = now();
   next_poll = time;
   next_renewal = time + config.renew_every;
@@ -601,6 +605,30 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   return {};
 }
 
+/// The age of the oldest row that is read and not acknowledged, once a second.
+void poller_state::watch_lag() {
+  const auto time = now();
+  if (time < next_lag_check)
+    return;
+  next_lag_check = time + std::chrono::seconds{1};
+  const auto today = wall_now();
+  auto oldest = today;
+  for (const auto& shard : shards) {
+    for (const auto& [unused, claim] : shard.claims)
+      oldest = std::min(oldest, claim.since.value_or(today));
+    for (const auto& row : shard.pending)
+      oldest = std::min(oldest, row.row.since.value_or(today));
+  }
+  const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(today - oldest);
+  config.board->oldest(lag);
+  if (!lagging && lag > config.pipeline.lag_warning)
+    log::warning(component, config.name, "lag over {} ms: rows wait for the broker's acknowledgement",
+                 config.pipeline.lag_warning.count());
+  else if (lagging && lag <= config.pipeline.lag_warning)
+    log::info(component, config.name, "caught up: lag is {} ms", lag.count());
+  lagging = lag > config.pipeline.lag_warning;
+}
+
 // --- when it fails
 // ----------------------------------------------------------------------------------------------------
 
@@ -704,6 +732,7 @@ poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> 
     [self](down_atom, const shard_session& from) { self->state.on_session_down(from); },
     [self](const shard_session& from, const completions_ptr& answers) { self->state.on_answers(from, *answers); },
     [self](wake_atom) {
+      self->state.waking->store(false);
       self->state.woken = true;
       self->state.schedule_now();
     },

@@ -20,6 +20,7 @@
 #include "storage/tracking.hpp"
 #include "telemetry/publish_board.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -103,6 +104,10 @@ struct poller_state {
   monotonic next_poll;
   monotonic next_renewal;
   std::unique_ptr<backoff> waits;
+  /// A wake-up is on its way: the next one need not be.
+  std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
+  monotonic next_lag_check;
+  bool lagging = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
   bool failing = false;
@@ -141,7 +146,6 @@ struct poller_state {
   std::uint32_t shard_of(const storage::source_row& row) const;
 
   shard_state* session_of(const messages::shard_session& from);
-  void start_over(const error& reason);
   result<void> watch_successor();
   void cut_sessions();
   void welcome(shard_state& shard);
@@ -152,6 +156,7 @@ struct poller_state {
   std::size_t room() const;
   std::size_t pending_rows() const;
   bool drained() const;
+  void watch_lag();
 };
 
 messages::poller_actor::behavior_type poller(messages::poller_actor::stateful_pointer<poller_state> self,

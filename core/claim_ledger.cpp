@@ -51,11 +51,11 @@ claim_ledger::claim claim_ledger::next() {
   free_.pop_front();
   entries_.push_back({id, state::claimed});
   ++open_;
-  return {claimed_seq(), id};
+  return {last(), id};
 }
 
 void claim_ledger::forget_from(std::uint64_t seq) {
-  while (!entries_.empty() && claimed_seq() >= seq && claimed_seq() > claimed_) {
+  while (!entries_.empty() && last() >= seq && last() > claimed_) {
     free_.push_front(entries_.back().packet_id);
     entries_.pop_back();
     --open_;
@@ -71,12 +71,12 @@ claim_ledger::claim claim_ledger::reclaim(std::uint64_t seq) {
   fill_up();
   entries_.push_back({id, state::claimed});
   ++open_;
-  return {claimed_seq(), id};
+  return {last(), id};
 }
 
 /// Of claims that were resumed, what lies behind the last one is gone.
 void claim_ledger::fill_up() {
-  while (!entries_.empty() && claimed_seq() < claimed_)
+  while (!entries_.empty() && last() < claimed_)
     entries_.push_back({0, state::gone});
 }
 
@@ -106,7 +106,7 @@ void claim_ledger::done(std::uint64_t seq) {
 
 claim_ledger::progress claim_ledger::pending() const {
   progress now;
-  now.claimed_seq = std::max(claimed_, claimed_seq());
+  now.claimed_seq = claimed_seq();
   now.released_seq = released_;
   now.settled_seq = settled_.value_or(first_ - 1);
   bool settled = !settled_;
@@ -151,6 +151,8 @@ std::vector<std::uint16_t> claim_ledger::committed(const progress& written) {
     entries_.pop_front();
     ++first_;
   }
+  if (entries_.empty())
+    first_ = claimed_ + 1;
   return to_release;
 }
 

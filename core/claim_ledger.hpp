@@ -9,6 +9,7 @@
 // all before it are released or done; a broker answers in order [MQTT-4.6.0-3], so that nothing waits for long.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -68,7 +69,7 @@ public:
 
   /// The packet id of an open claim; 0: there is none.
   std::uint16_t packet_id(std::uint64_t seq) const;
-  std::uint64_t claimed_seq() const { return first_ + entries_.size() - 1; }
+  std::uint64_t claimed_seq() const { return std::max(claimed_, last()); }
   std::uint64_t released_seq() const { return released_; }
 
 private:
@@ -78,6 +79,7 @@ private:
     claim_ledger::state state;
   };
   entry* find(std::uint64_t seq);
+  std::uint64_t last() const { return first_ + entries_.size() - 1; } ///< of entries_
   void resume(claim which);
   void fill_up();
 

@@ -204,6 +204,9 @@ void add_publishes(exposition& out, const snapshot& snapshot) {
                  snapshot, [](const publish_status& one) { return one.repeats_avoided; });
   add_by_publish(out.counter("penstock_poller_found_late_total", "Rows that became visible after rows behind them"),
                  snapshot, [](const publish_status& one) { return one.found_late; });
+  add_by_publish(
+    out.gauge("penstock_publish_oldest_seconds", "Age of the oldest row that is read and not acknowledged"), snapshot,
+    [](const publish_status& one) { return std::chrono::duration<double>(one.oldest).count(); });
   add_by_publish(out.gauge("penstock_poller_gaps", "Ranges of ids that are waited for"), snapshot,
                  [](const publish_status& one) { return one.gaps; });
   add_by_publish(out.counter("penstock_poller_polls_total", "Looks at the source table"), snapshot,

@@ -130,6 +130,11 @@ bool publish_board::paused() const {
   return status_.paused;
 }
 
+void publish_board::oldest(std::chrono::milliseconds age) {
+  std::lock_guard lock{mutex_};
+  status_.oldest = age;
+}
+
 void publish_board::lag(std::chrono::microseconds row_to_acknowledgement) {
   std::lock_guard lock{mutex_};
   status_.lag.record(static_cast<std::uint64_t>(std::max<std::int64_t>(0, row_to_acknowledgement.count())), 1);

@@ -66,6 +66,7 @@ struct publish_status {
   std::uint64_t commits = 0;
   bool paused = false;
   double sent_rate = 0;
+  std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is read and not acknowledged
   histogram lag; ///< from the row's `order`, where it is a time, to the broker's acknowledgement, in microseconds
   std::vector<publish_shard_status> shards;
 };
@@ -102,6 +103,7 @@ public:
   void found_late(std::uint64_t rows);
   void paused(bool paused);
   bool paused() const; ///< what was asked for last: a poller that starts again goes by it
+  void oldest(std::chrono::milliseconds age);
   void lag(std::chrono::microseconds row_to_acknowledgement);
   publish_status status() const; ///< but for name and shards
 

@@ -125,6 +125,7 @@ json of(const publish_status& pipeline) {
           {"last_error_at", pipeline.last_error_at ? json(rfc3339(*pipeline.last_error_at)) : json(nullptr)},
           {"sent_per_second", one_decimal(pipeline.sent_rate)},
           {"lag_ms", of(pipeline.lag)},
+          {"oldest_ms", pipeline.oldest.count()},
           {"backlog", pipeline.backlog},
           {"reclaimed", pipeline.reclaimed},
           {"repeats_avoided", pipeline.repeats_avoided},

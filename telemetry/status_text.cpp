@@ -192,8 +192,9 @@ void print_publish_equation(std::string& out, const ordered_json& account) {
 
 void print_publish(std::string& out, const std::string& name, const ordered_json& pipeline) {
   const auto& lag = object(pipeline, "lag_ms");
-  out += fmt::format("\npublish {}: sent {}, {} rows wait\n", visible(name), rate(number(pipeline, "sent_per_second")),
-                     grouped(whole(pipeline, "backlog")));
+  out += fmt::format("\npublish {}: sent {}, {} rows wait, the oldest for {}\n", visible(name),
+                     rate(number(pipeline, "sent_per_second")), grouped(whole(pipeline, "backlog")),
+                     duration(number(pipeline, "oldest_ms")));
   if (whole(lag, "count") > 0)
     print_line(out,
                fmt::format("row to acknowledgement: p50 {}, p90 {}, p99 {}, longest {}", duration(number(lag, "p50")),

@@ -124,6 +124,8 @@ class Retention(Case):
         wait_until(lambda: self.running.get("/readyz")[0] == 200, "ready again")
         self.publish("old", [reading(70 * 60, 1)])
         wait_until(lambda: self.users() == [], "the old row is gone")
+        # It says so after the commit that made the row vanish.
+        wait_until(lambda: "deletes what is old again" in self.running.log.read_text(), "the archiver says that it works")
         said = self.running.log.read_text()
         self.assertEqual((said.count("cannot delete what is old"), said.count("deletes what is old again")), (1, 1))
         self.assert_archiver_is_well()

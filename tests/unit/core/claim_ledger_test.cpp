@@ -140,6 +140,20 @@ TEST(claim_ledger, resumes_by_the_watermark) {
   EXPECT_NE(next.packet_id, 2);
 }
 
+TEST(claim_ledger, numbers_rise_though_the_newest_claims_of_the_former_owner_had_ended) {
+  claim_ledger ledger{10};
+  ledger.begin(9, 5, 3);
+  const std::vector<claim_ledger::claim> open{{4, 7}};
+  ledger.resume_from(open);
+  ledger.window(10);
+  EXPECT_EQ(ledger.claimed_seq(), 9u);
+  ledger.done(4);
+  ledger.committed(ledger.pending());
+  EXPECT_EQ(ledger.claimed_seq(), 9u);
+  EXPECT_EQ(ledger.pending().settled_seq, 9u);
+  EXPECT_EQ(ledger.next().seq, 10u);
+}
+
 TEST(claim_ledger, nothing_counts_as_settled_before_the_open_claims_are_known) {
   claim_ledger ledger{10};
   ledger.begin(9, 5, 3);

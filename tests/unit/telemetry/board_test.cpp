@@ -262,4 +262,29 @@ TEST(board, knows_what_the_process_uses) {
   EXPECT_GE(process.cpu_seconds, 0);
 }
 
+TEST(publish_board, counts_what_is_open_anew_when_a_poller_resumes_it) {
+  board board;
+  const auto shard = board.publish_shard("p", 0);
+  shard->apply({.claimed = 10, .sent = 4, .in_flight = 6});
+  EXPECT_TRUE(board.snapshot().publishes[0].account.balanced());
+  shard->begin();
+  EXPECT_EQ(board.snapshot().publishes[0].account.claimed, 4u);
+  EXPECT_TRUE(board.snapshot().publishes[0].account.balanced());
+  shard->apply({.claimed = 6, .in_flight = 6});
+  shard->apply({.sent = 6});
+  EXPECT_EQ(board.snapshot().publishes[0].account.sent, 10u);
+  EXPECT_TRUE(board.snapshot().publishes[0].account.balanced());
+}
+
+TEST(ready, needs_every_publish_shard_and_its_poller) {
+  board board;
+  board.publish_shard("p", 0);
+  EXPECT_EQ(ready(board.snapshot()).reasons.size(), 2u);
+  board.publish_shard("p", 0)->connected(false, 5);
+  board.publish("p")->running();
+  EXPECT_TRUE(ready(board.snapshot()).ready);
+  board.publish("p")->stopped("another process publishes");
+  EXPECT_FALSE(ready(board.snapshot()).ready);
+}
+
 } // namespace penstock::telemetry

@@ -33,6 +33,23 @@ inline snapshot sample() {
   board.actor_up("telemetry/ingestor/0", "ingestor");
   board.actor_up("telemetry/writer", "batch-writer");
   board.broker("main", 4711, 1883);
+  const auto sent = board.publish_shard("TableA", 0);
+  sent->connected(true, 5);
+  sent->window(1'000);
+  sent->backlog(12);
+  sent->apply({.claimed = 1'234'567, .sent = 1'234'000, .refused = 60, .held = 7, .reclaimed = 5, .in_flight = 500},
+              start);
+  board.publish_shard("TableA", 1)->apply({.claimed = 10, .sent = 10}, start);
+  board.publish_shard("TableA", 1)->disconnected("connection_lost: reset");
+  const auto poller = board.publish("TableA");
+  poller->waiting("database_busy: locked");
+  poller->failed("database_busy: locked", noon - 1s);
+  poller->polled(3, 1);
+  poller->found_late(42);
+  poller->repeats_avoided(4);
+  poller->committed();
+  poller->oldest(2'500ms);
+  poller->lag(3ms);
   auto taken = board.snapshot(noon, start);
   taken.process = {.pid = 42, .cpu_seconds = 1.5, .resident_bytes = 12'345'678};
   return taken;

@@ -33,7 +33,9 @@ void expect_documented(const json& value, const std::string& text, bool keys_are
       if (!keys_are_names) {
         EXPECT_THAT(text, HasSubstr("`" + key + "`"));
       }
-      expect_documented(member, text, key == "pipelines" || key == "actors" || key == "brokers" || key == "rejected");
+      expect_documented(member, text,
+                        key == "pipelines" || key == "publish" || key == "actors" || key == "brokers" ||
+                          key == "rejected");
     }
   }
 }
@@ -50,7 +52,7 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(status["node"]["started"], "2026-03-01T11:58:30.000Z");
   EXPECT_EQ(status["node"]["uptime_seconds"], 90.0);
   EXPECT_EQ(status["ready"], false);
-  EXPECT_EQ(status["not_ready"].size(), 2u);
+  EXPECT_EQ(status["not_ready"].size(), 4u);
   EXPECT_EQ(status["balanced"], true);
   const auto& pipeline = status["pipelines"]["telemetry"];
   EXPECT_EQ(pipeline["account"]["received"], 1'234'634);
@@ -62,6 +64,26 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(pipeline["shards"][1]["connection_reason"], "connection_lost: reset by \"peer\"\n");
   EXPECT_EQ(status["actors"]["telemetry/ingestor/0"]["restarts"], 1);
   EXPECT_EQ(status["brokers"]["main"]["port"], 1883);
+}
+
+TEST(status_json, has_what_the_board_knows_of_a_publish_pipeline) {
+  const auto pipeline = json::parse(to_json(sample()))["publish"]["TableA"];
+  EXPECT_EQ(pipeline["account"]["claimed"], 1'234'577);
+  EXPECT_EQ(pipeline["account"]["sent"], 1'234'010);
+  EXPECT_EQ(pipeline["account"]["balanced"], true);
+  EXPECT_EQ(pipeline["state"], "waiting");
+  EXPECT_EQ(pipeline["reason"], "database_busy: locked");
+  EXPECT_EQ(pipeline["found_late"], 42);
+  EXPECT_EQ(pipeline["oldest_ms"], 2'500);
+  EXPECT_EQ(pipeline["shards"][0]["window"], 1'000);
+  EXPECT_EQ(pipeline["shards"][1]["connected"], false);
+}
+
+TEST(status_text, shows_a_publish_pipeline) {
+  const auto text = text_of(sample());
+  EXPECT_THAT(text, HasSubstr("publish TableA: sent "));
+  EXPECT_THAT(text, HasSubstr("1,234,577 claimed = 1,234,010 sent + 60 refused + 7 held + 500 in flight: balanced"));
+  EXPECT_THAT(text, HasSubstr("the poller is waiting: database_busy: locked"));
 }
 
 TEST(status_json, is_valid_whatever_a_peer_said) {
