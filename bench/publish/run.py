@@ -512,11 +512,11 @@ def main():
                f"--poll-rounds {options.poll_rounds} --parts {','.join(options.parts)}")
     text = (f"# Publish, {day}\n\n{where['cores']} cores, {where['cpu']}, Linux {where['kernel']}, commit {where['commit']}; load average "
             f"before: {where['load_before']:.1f}\n\n`{command}`\n\n{table(rows)}\n\n"
-            "The backlog: all rows are there before penstock starts; 5 shards, one mosquitto, one subscriber with QoS 0 that received each\n"
-            "row once; from the first row that is acknowledged and recorded to the last. Medians of interleaved rounds, memory is the most.\n"
-            "The bare publisher sends packets of the same size that it made beforehand, over as many connections, with a window of 1,000\n"
-            "each, and reads no database. Lag is counted from the start of the inserting transaction (the row's `CreatedAt`). The cost of a\n"
-            "look: penstock looks each millisecond; medians over all looks of interleaved rounds. All programs share the cores.\n")
+            "The backlog: all rows are there before penstock starts; 5 shards, one mosquitto, one subscriber with QoS 0 that received\n"
+            "each row once; from the first row that is acknowledged and recorded to the last. Medians of interleaved rounds, the highest\n"
+            "memory. The bare publisher sends packets of the same size that it made beforehand, over as many connections, with a window\n"
+            "of 1,000 each, and reads no database. Lag is counted from the start of the inserting transaction (the row's `CreatedAt`).\n"
+            "The cost of a look: penstock looks each millisecond; medians over all looks of interleaved rounds. All share the cores.\n")
     keep(options.results, f"publish-{day}", command, where, found, text)
     return 0 if rows and all(met is not False for *_, met in rows) else 1
 
