@@ -18,7 +18,7 @@ constexpr std::size_t command_bytes_max = 256;
 presence_state::presence_state() = default;
 presence_state::~presence_state() = default;
 
-bool presence_state::tell_ingestors(bool pause, const std::string& pipeline) const {
+bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) const {
   bool found = false;
   for (const auto& [name, settings] : config.configuration.ingest) {
     if (!pipeline.empty() && name != pipeline)
@@ -32,6 +32,17 @@ bool presence_state::tell_ingestors(bool pause, const std::string& pipeline) con
       else if (ingestor)
         caf::anon_send(ingestor, resume_atom_v);
     }
+  }
+  for (const auto& [name, unused] : config.configuration.publish) {
+    if (!pipeline.empty() && name != pipeline)
+      continue;
+    found = true;
+    config.board->publish(name)->paused(pause);
+    const auto poller = config.directory->find(name + "/poller");
+    if (poller && pause)
+      caf::anon_send(poller, pause_atom_v);
+    else if (poller)
+      caf::anon_send(poller, resume_atom_v);
   }
   return found;
 }
@@ -47,7 +58,7 @@ void presence_state::on_command(const std::string& command) {
     connection->report(telemetry::to_json(config.board->snapshot()));
     return;
   }
-  if ((verb == "pause" || verb == "resume") && tell_ingestors(verb == "pause", pipeline)) {
+  if ((verb == "pause" || verb == "resume") && tell_pipelines(verb == "pause", pipeline)) {
     log::info(component, component, "{} {} on request", verb, pipeline.empty() ? "everything" : pipeline);
     return;
   }

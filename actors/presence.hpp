@@ -44,7 +44,7 @@ struct presence_state {
 
   void on_command(const std::string& command);
   /// To the ingestors of the pipeline, or of all where none is named; false: there is none of this name.
-  bool tell_ingestors(bool pause, const std::string& pipeline) const;
+  bool tell_pipelines(bool pause, const std::string& pipeline) const;
 };
 
 caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_config config);

@@ -249,6 +249,7 @@ const column* find_column(const ingest& pipeline, const std::string& name) {
 
 std::vector<std::string> column_names(const ingest& pipeline) {
   std::vector<std::string> names;
+  names.reserve(pipeline.columns.size());
   for (const column& c : pipeline.columns)
     names.push_back(c.name);
   return names;

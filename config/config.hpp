@@ -173,7 +173,7 @@ struct dead_letters {
   milliseconds retention{0}; ///< older ones are deleted; 0: never
   /// Takes those that the database refuses; absolute, rotated at `file_bytes_max`.
   std::filesystem::path file;
-  std::uint64_t file_bytes_max = 64u * 1024 * 1024;
+  std::uint64_t file_bytes_max = std::uint64_t{64} * 1024 * 1024;
   friend bool operator==(const dead_letters&, const dead_letters&) = default;
 };
 

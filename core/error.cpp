@@ -26,6 +26,7 @@ std::string_view name_of(errc code) noexcept {
   case errc::protocol_violation: return "protocol_violation";
   case errc::database_damaged: return "database_damaged";
   case errc::unsupported: return "unsupported";
+  case errc::fenced: return "fenced";
   case errc::internal: return "internal";
   }
   return "unknown";

@@ -44,6 +44,7 @@ enum class errc : std::uint16_t {
   protocol_violation = 303, ///< the peer broke the protocol; the connection ends
   database_damaged = 304,   ///< the file is not a database or is corrupt, or cannot be opened
   unsupported = 305,        ///< the peer lacks something that is needed
+  fenced = 306,             ///< another process owns this shard now
   internal = 399,           ///< a bug
 };
 

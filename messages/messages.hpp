@@ -9,6 +9,18 @@
 //                      ingestor <--demand-------------- batch-writer
 //   session <-release- ingestor
 //
+// And the other way:
+//
+//   publisher --attach---------------------> poller      of each shard
+//   publisher <--adopted-------------------- poller      it owns the shard: a session may be made
+//   publisher --dial-----------------------> poller      before every CONNECT
+//   publisher <--dial----------------------- poller      the shard is still its own
+//   publisher --connected (the demand)-----> poller      after every CONNACK
+//   publisher <--resume--------------------- poller      the open claims of a former session
+//   publisher <--publish-------------------- poller      claims that are committed
+//   publisher --answers--------------------> poller      PUBREC, and the end of handshakes
+//   publisher <--release-------------------- poller      their release is committed: PUBREL
+//
 // Nothing floating-point travels in a message (CAF 0.17 hangs on infinity): it is in frames.
 #pragma once
 
@@ -57,19 +69,64 @@ typename Inspector::result_type inspect(Inspector& f, committed& x) {
   return f(caf::meta::type_name("penstock::committed"), x.lane, x.chunk, x.stored, x.duplicate, x.dead_lettered);
 }
 
+/// The poller owns the shard: a session may be made. What there is of a former one is void. `incarnation` numbers the
+/// sessions: what a publisher says of another one is not heard any more. Without an installation: it may not be made.
+struct adopted {
+  std::string installation;
+  std::uint64_t incarnation = 0;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, adopted& x) {
+  return f(caf::meta::type_name("penstock::adopted"), x.installation, x.incarnation);
+}
+
+/// Who tells the poller something.
+struct shard_session {
+  std::uint32_t shard = 0;
+  std::uint64_t incarnation = 0;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, shard_session& x) {
+  return f(caf::meta::type_name("penstock::shard_session"), x.shard, x.incarnation);
+}
+
+/// A CONNACK. `window`: the messages that may be in flight, which is the shard's demand.
+struct connected {
+  shard_session from;
+  bool session_present = false;
+  bool resumed = false; ///< the session has its handshakes itself
+  std::uint32_t window = 0;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, connected& x) {
+  return f(caf::meta::type_name("penstock::connected"), x.from, x.session_present, x.resumed, x.window);
+}
+
 } // namespace penstock::messages
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::burst_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::connection_state_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::completions_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::publications_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::resumptions_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::packet_ids_ptr)
 
 CAF_BEGIN_TYPE_ID_BLOCK(penstock, caf::first_custom_type_id)
 CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::adopted))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::shard_session))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::connected))
 CAF_ADD_ATOM(penstock, penstock::messages, attach_atom, "attach")
 CAF_ADD_ATOM(penstock, penstock::messages, write_atom, "write")
 CAF_ADD_ATOM(penstock, penstock::messages, writer_atom, "writer")
+CAF_ADD_ATOM(penstock, penstock::messages, poller_atom, "poller")
+CAF_ADD_ATOM(penstock, penstock::messages, dial_atom, "dial")
+CAF_ADD_ATOM(penstock, penstock::messages, down_atom, "down")
+CAF_ADD_ATOM(penstock, penstock::messages, step_atom, "step")
+CAF_ADD_ATOM(penstock, penstock::messages, wake_atom, "wake")
 CAF_ADD_ATOM(penstock, penstock::messages, commit_atom, "commit")
 CAF_ADD_ATOM(penstock, penstock::messages, retry_atom, "retry")
 CAF_ADD_ATOM(penstock, penstock::messages, check_atom, "check")
@@ -103,6 +160,24 @@ using batch_writer_actor =
   caf::typed_actor<reacts<attach_atom, ingestor_actor>, // answered by `attached`, once the database is open
                    reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
                    reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
+
+/// Owns one publish shard's MQTT session. Sends what the poller has claimed, and tells it what the broker answers.
+using publisher_actor =
+  caf::typed_actor<reacts<poller_atom, caf::strong_actor_ptr>, // from the supervisor: there is a new poller
+                   reacts<adopted>, reacts<dial_atom>,         // from the poller
+                   reacts<resumptions_ptr>, reacts<publications_ptr>, reacts<packet_ids_ptr>, // from the poller
+                   // from the session, with its incarnation: it would dial, its connection, the broker's answers
+                   reacts<wake_atom, std::uint64_t>, reacts<std::uint64_t, connection_state_ptr>,
+                   reacts<std::uint64_t, completions_ptr>, reacts<closed_atom>>;
+
+/// Finds new rows of a publish pipeline's table, claims them for its shards, and records what became of them. Owns two
+/// connections: one reads the source, one writes the tracking table. Detached.
+using poller_actor =
+  caf::typed_actor<reacts<attach_atom, std::uint32_t, publisher_actor>, reacts<dial_atom, shard_session>,
+                   reacts<connected>, reacts<down_atom, shard_session>, // its session is cut
+                   reacts<shard_session, completions_ptr>,
+                   reacts<wake_atom>, // the database says that something has changed
+                   reacts<pause_atom>, reacts<resume_atom>, reacts<step_atom, std::uint64_t>>; // its own
 
 /// Deletes what is older than a pipeline keeps. Owns one connection to the database. Detached.
 using archiver_actor = caf::typed_actor<reacts<check_atom>>; // its own

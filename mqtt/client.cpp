@@ -43,6 +43,7 @@ constexpr std::size_t full_read_bytes_tls = std::size_t{12} * 1024;
 /// A connection that lasted this long was a success, and the next failure begins a new series of attempts.
 constexpr auto stable_after = 2s;
 constexpr auto stop_timeout = 2s;
+constexpr monotonic never = monotonic::max();
 
 } // namespace
 
@@ -91,13 +92,15 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   static session_options session_options_of(const client_options& options);
 
   void start();
+  void want_to_dial();
+  void dial_wanted();
   void dial();
   void on_dialled(const result<void>& outcome);
   void fail(const error& reason);
   void retry_after(std::chrono::milliseconds pause);
   void drop_connection();
   void report_connected();
-  void report_disconnected(const error& reason);
+  void report_disconnected(const error& reason, std::uint8_t broker_reason);
 
   bool may_read() const;
   bool full() const;
@@ -111,11 +114,14 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void drain();
   void on_written(const result<void>& outcome);
   void announce();
-  void complete(const std::vector<completion>& done);
+  void complete(std::span<const completion> done);
+  void complete_written(std::uint8_t reason, std::vector<completion> further);
   void arm_keep_alive();
+  void bring_keep_alive_forward();
 
   void take_releases();
-  void take_messages();
+  void proceed(std::vector<resumption> handshakes);
+  void take_requests();
   void begin_stop(std::function<void()> done);
   void finish_stop();
   void shut();
@@ -141,9 +147,11 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   asio::steady_timer retry_timer;
   asio::steady_timer handshake_timer;
   asio::steady_timer keep_alive_timer;
+  monotonic keep_alive_due = never; ///< when the timer is set to
   asio::steady_timer coalesce_timer;
   asio::steady_timer stop_timer;
 
+  bool asked = false; ///< the caller, whether it may dial
   bool paused = false;
   std::size_t set_aside = 0; ///< bytes that came while paused, at the end of the chunk
   bool reading = false;      ///< a read is under way
@@ -163,8 +171,16 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   // From any thread:
   std::atomic<sequence> release_wanted{0};
   std::atomic<bool> release_posted{false};
+  struct requests {
+    std::vector<std::uint16_t> released;
+    std::vector<outbound> messages;
+    bool empty() const { return released.empty() && messages.empty(); }
+  };
   std::mutex inbox_mutex;
-  std::vector<outbound> inbox;
+  requests inbox; ///< what came while the first of it was on its way, so that it is one write
+  /// `kind`: which of the lists these go to the end of.
+  template <class T>
+  void put_in(std::vector<T> requests::*kind, std::vector<T> what);
 };
 
 session_options client::impl::session_options_of(const client_options& options) {
@@ -182,6 +198,9 @@ session_options client::impl::session_options_of(const client_options& options) 
   out.publish_window_max = options.publish_window_max;
   out.publish_window_max_3_1_1 = options.publish_window_max_3_1_1;
   out.packet_bytes_max = options.packet_bytes_max;
+  out.on_request = options.on_request;
+  out.release_by_caller = options.release_by_caller;
+  out.publish_timeout = options.publish_timeout;
   return out;
 }
 
@@ -209,6 +228,20 @@ auto client::impl::for_this_connection(Step step) {
 
 void client::impl::start() {
   if (now_in == phase::idle)
+    want_to_dial();
+}
+
+void client::impl::want_to_dial() {
+  if (!options.on_request)
+    return dial();
+  now_in = phase::waiting;
+  asked = true;
+  handlers.on_dial();
+}
+
+/// The caller allows it.
+void client::impl::dial_wanted() {
+  if (now_in == phase::waiting && std::exchange(asked, false))
     dial();
 }
 
@@ -239,6 +272,7 @@ void client::impl::drop_connection() {
   connection.reset();
   handshake_timer.cancel();
   keep_alive_timer.cancel();
+  keep_alive_due = never;
   coalesce_timer.cancel();
   conversation.close();
   // An operation under way keeps its buffers until it is over.
@@ -247,9 +281,7 @@ void client::impl::drop_connection() {
   chunk_size = chunk_used = chunk_parsed = 0;
   reading = coalescing = held_back = writing = false;
   set_aside = 0;
-  for (const auto token : std::exchange(write_tokens, {}))
-    complete({{token, 0x80}});
-  complete(conversation.take_completions());
+  complete_written(0x80, conversation.take_completions());
 }
 
 void client::impl::fail(const error& reason) {
@@ -257,13 +289,14 @@ void client::impl::fail(const error& reason) {
     return finish_stop();
   const bool was_connected = now_in == phase::connected;
   const bool fall_back = conversation.fell_back();
+  const std::uint8_t broker_reason = conversation.broker_reason();
   now_in = phase::waiting;
   drop_connection();
   if (was_connected && steady_clock::now() - connected_at >= stable_after)
     pauses.reset();
   if (fall_back)
     return retry_after(0ms);
-  report_disconnected(reason);
+  report_disconnected(reason, broker_reason);
   // A refusal that only a person can mend is asked for seldom. A broken packet may be a passing fault.
   const bool seldom = disposition_of(reason.code) == disposition::fatal && reason.code != errc::protocol_violation;
   retry_after(seldom ? options.broker.reconnect_max : pauses.next());
@@ -275,7 +308,7 @@ void client::impl::retry_after(std::chrono::milliseconds pause) {
   retry_timer.expires_after(pause);
   retry_timer.async_wait([self = shared_from_this()](const boost::system::error_code& cancelled) {
     if (!cancelled && self->now_in == phase::waiting)
-      self->guarded([&] { self->dial(); });
+      self->guarded([&] { self->want_to_dial(); });
   });
 }
 
@@ -289,17 +322,21 @@ void client::impl::report_connected() {
               conversation.session_lost(),
               static_cast<std::uint8_t>(conversation.protocol()),
               connects,
-              std::nullopt};
+              std::nullopt,
+              0,
+              conversation.window()};
   conversation.session_loss_told();
   if (handlers.on_state)
     handlers.on_state(reported);
 }
 
-void client::impl::report_disconnected(const error& reason) {
+void client::impl::report_disconnected(const error& reason, std::uint8_t broker_reason) {
   if (!reported.connected && reported.reason == reason)
     return;
   reported.connected = false;
   reported.reason = reason;
+  reported.broker_reason = broker_reason;
+  reported.publish_window = 0;
   if (handlers.on_state)
     handlers.on_state(reported);
 }
@@ -322,8 +359,10 @@ void client::impl::read_more() {
     held_back = true;
     return;
   }
-  if (std::exchange(held_back, false))
+  if (std::exchange(held_back, false)) {
     conversation.reading_resumed(steady_clock::now());
+    bring_keep_alive_forward();
+  }
   make_room();
   // Where no more may be held, a new connection is made in small bites: messages follow close on the CONNACK.
   const std::size_t room = full() ? std::min(chunk_size - chunk_used, bite_bytes) : chunk_size - chunk_used;
@@ -420,12 +459,19 @@ void client::impl::announce() {
   }
 }
 
-void client::impl::complete(const std::vector<completion>& done) {
-  if (!handlers.on_published)
-    return;
-  for (const auto& one : done)
-    if (now_in != phase::closed)
-      handlers.on_published(one.token, one.reason);
+void client::impl::complete(std::span<const completion> done) {
+  if (handlers.on_published && !done.empty() && now_in != phase::closed)
+    handlers.on_published(done);
+}
+
+/// The QoS 0 messages of the write that is over, and what else is there to tell.
+void client::impl::complete_written(std::uint8_t reason, std::vector<completion> further) {
+  std::vector<completion> all;
+  all.reserve(write_tokens.size() + further.size());
+  for (const auto token : std::exchange(write_tokens, {}))
+    all.push_back({token, reason});
+  all.insert(all.end(), further.begin(), further.end());
+  complete(all);
 }
 
 // --- writing
@@ -439,14 +485,14 @@ void client::impl::write_more() {
   connection->write(*write_buffer, for_this_connection([kept = write_buffer](impl& self, const result<void>& outcome) {
     self.on_written(outcome);
   }));
+  bring_keep_alive_forward();
 }
 
 void client::impl::on_written(const result<void>& outcome) {
   if (!outcome)
     return fail(outcome.error());
   writing = false;
-  for (const auto token : std::exchange(write_tokens, {}))
-    complete({{token, 0}});
+  complete_written(0, {});
   write_more();
   if (now_in == phase::stopping && !writing)
     drain();
@@ -468,15 +514,25 @@ void client::impl::arm_keep_alive() {
   const auto due = conversation.deadline(!held_back);
   if (!due || now_in != phase::connected)
     return;
+  keep_alive_due = *due;
   keep_alive_timer.expires_at(*due);
   keep_alive_timer.async_wait(for_this_connection([](impl& self, const boost::system::error_code& cancelled) {
     if (cancelled)
       return;
+    self.keep_alive_due = never;
     if (auto alive = self.conversation.tick(steady_clock::now(), !self.held_back); !alive)
       return self.fail(alive.error());
     self.write_more();
     self.arm_keep_alive();
   }));
+}
+
+/// A PUBLISH is to be answered sooner than the connection needs a sign of life.
+void client::impl::bring_keep_alive_forward() {
+  if (options.publish_timeout.count() == 0)
+    return;
+  if (const auto due = conversation.deadline(!held_back); due && *due < keep_alive_due)
+    arm_keep_alive();
 }
 
 // --- what other threads asked for
@@ -490,13 +546,22 @@ void client::impl::take_releases() {
     read_more();
 }
 
-void client::impl::take_messages() {
-  std::vector<outbound> messages;
+void client::impl::proceed(std::vector<resumption> handshakes) {
+  for (auto& one : handshakes)
+    conversation.resume(std::move(one.message), one.state);
+  conversation.proceed();
+  complete(conversation.take_completions());
+  write_more();
+}
+
+void client::impl::take_requests() {
+  requests taken;
   {
     const std::lock_guard lock{inbox_mutex};
-    messages.swap(inbox);
+    std::swap(taken, inbox);
   }
-  for (auto& message : messages)
+  conversation.release_published(taken.released);
+  for (auto& message : taken.messages)
     conversation.publish(std::move(message));
   complete(conversation.take_completions());
   write_more();
@@ -570,16 +635,35 @@ void client::release(sequence last) {
     asio::post(impl_->context, [self = impl_] { self->guarded([&] { self->take_releases(); }); });
 }
 
-void client::publish(std::vector<outbound> messages) {
+template <class T>
+void client::impl::put_in(std::vector<T> requests::*kind, std::vector<T> what) {
+  if (what.empty())
+    return;
   bool first = false;
   {
-    const std::lock_guard lock{impl_->inbox_mutex};
-    first = impl_->inbox.empty();
-    impl_->inbox.insert(impl_->inbox.end(), std::make_move_iterator(messages.begin()),
-                        std::make_move_iterator(messages.end()));
+    const std::lock_guard lock{inbox_mutex};
+    first = inbox.empty();
+    auto& list = inbox.*kind;
+    list.insert(list.end(), std::make_move_iterator(what.begin()), std::make_move_iterator(what.end()));
   }
-  if (first && !messages.empty())
-    asio::post(impl_->context, [self = impl_] { self->guarded([&] { self->take_messages(); }); });
+  if (first)
+    asio::post(context, [self = shared_from_this()] { self->guarded([&] { self->take_requests(); }); });
+}
+
+void client::publish(std::vector<outbound> messages) { impl_->put_in(&impl::requests::messages, std::move(messages)); }
+
+void client::release_published(std::vector<std::uint16_t> packet_ids) {
+  impl_->put_in(&impl::requests::released, std::move(packet_ids));
+}
+
+void client::dial() {
+  asio::post(impl_->context, [self = impl_] { self->guarded([&] { self->dial_wanted(); }); });
+}
+
+void client::proceed(std::vector<resumption> handshakes) {
+  asio::post(impl_->context, [self = impl_, handshakes = std::move(handshakes)]() mutable {
+    self->guarded([&] { self->proceed(std::move(handshakes)); });
+  });
 }
 
 void client::pause(std::function<void()> done) {

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,11 +23,13 @@ namespace penstock::mqtt {
 
 struct connection_state {
   bool connected = false;
-  bool session_present = false; ///< of the CONNACK
-  bool session_lost = false;    ///< session_present is 0 though this client had a session before in this process
-  std::uint8_t protocol = 0;    ///< 4: 3.1.1, 5: 5
-  std::uint64_t connects = 0;   ///< so far
-  std::optional<error> reason;  ///< why it is not connected; fatal: see its code
+  bool session_present = false;   ///< of the CONNACK
+  bool session_lost = false;      ///< session_present is 0 though this client had a session before in this process
+  std::uint8_t protocol = 0;      ///< 4: 3.1.1, 5: 5
+  std::uint64_t connects = 0;     ///< so far
+  std::optional<error> reason;    ///< why it is not connected; fatal: see its code
+  std::uint8_t broker_reason = 0; ///< the MQTT 5 reason code in `reason`, if the broker gave one (0x8E: taken over)
+  std::size_t publish_window = 0; ///< outbound QoS > 0 in flight at most, on this connection; 0: not connected
 };
 
 struct client_options {
@@ -43,13 +46,24 @@ struct client_options {
   std::uint32_t packet_bytes_max =
     16u << 20; ///< announced; MQTT 5 brokers drop larger messages, 3.1.1: the connection ends
   std::optional<last_will> will;
+  /// The caller is asked before each connection (on_dial), and says after each CONNACK when publishing may go on
+  /// (`proceed`): so that nobody publishes who does not own the session any more.
+  bool on_request = false;
+  /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
+  /// (mqtt/session.hpp).
+  bool release_by_caller = false;
+  /// A PUBLISH or PUBREL without an answer for this long ends the connection (timed_out); 0: off.
+  std::chrono::milliseconds publish_timeout{0};
 };
 
 struct client_handlers {
   std::function<void(std::shared_ptr<const burst>)> on_burst;
   std::function<void(const connection_state&)> on_state;
-  /// Outbound QoS 1 or 2: the handshake is complete (reason < 0x80) or refused; QoS 0: written to the socket.
-  std::function<void(std::uint64_t token, std::uint8_t reason)> on_published;
+  /// All that one read or write has brought. Outbound QoS 1 or 2: the handshake is complete (reason < 0x80) or refused,
+  /// or has come to PUBREC (release_by_caller); QoS 0: written to the socket.
+  std::function<void(std::span<const completion>)> on_published;
+  /// With on_request: a connection would be made now; it waits for `dial`.
+  std::function<void()> on_dial = {};
 };
 
 /// One thread that runs the sockets of many clients.
@@ -78,6 +92,13 @@ public:
   void release(sequence last);
   /// Queues messages for publishing. The caller bounds what it has outstanding (by on_published).
   void publish(std::vector<outbound> messages);
+  // With on_request.
+  void dial();
+  /// Goes on with the handshakes of a former process, in the order of their first sending, where the session is
+  /// present; then with what this one has.
+  void proceed(std::vector<resumption> handshakes);
+  /// Sends PUBREL for these packet ids, in this order, as far as they are received (release_by_caller).
+  void release_published(std::vector<std::uint16_t> packet_ids);
   /// Stop reading once connected (what was delivered can still be released).
   /// `done` runs on the io thread: no burst comes after it, until `resume`.
   void pause(std::function<void()> done = {});

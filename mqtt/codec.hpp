@@ -88,7 +88,13 @@ struct publish_packet {
   std::uint8_t qos = 0;
   bool duplicate = false;
   bool retained = false;
+  // MQTT 5; empty: none
+  std::string_view correlation = {}; ///< correlation data
+  std::string_view message_id = {};  ///< the user property message_id_property, the first where there are several
 };
+
+/// The user property that carries what a sender calls its message: the same again when it sends one twice.
+constexpr std::string_view message_id_property = "penstock-id";
 
 /// PUBACK, PUBREC, PUBREL, PUBCOMP.
 struct ack_packet {
@@ -178,6 +184,8 @@ result<void> decode_ping(const packet_view& packet);
 void encode(std::string& out, const connect_packet& packet);
 void encode(std::string& out, const connack_packet& packet, version version);
 void encode(std::string& out, const publish_packet& packet, version version);
+/// How many bytes `encode` makes of it.
+std::size_t encoded_size(const publish_packet& packet, version version);
 void encode(std::string& out, const ack_packet& packet, version version);
 void encode(std::string& out, const subscribe_packet& packet, version version);
 void encode_suback(std::string& out, const suback_packet& packet, version version);

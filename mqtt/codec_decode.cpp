@@ -140,6 +140,8 @@ struct property_values {
   std::array<std::uint32_t, 0x2b> numbers;
   std::string_view assigned_client_id;
   std::string_view reason_text;
+  std::string_view correlation;
+  std::string_view message_id;
 
   bool has(std::uint8_t id) const { return ((present >> id) & 1u) != 0; }
   std::uint32_t number(std::uint8_t id, std::uint32_t otherwise) const { return has(id) ? numbers[id] : otherwise; }
@@ -192,6 +194,10 @@ bool read_value(reader& from, std::uint8_t id, const property_rule& rule, proper
     values.assigned_client_id = text;
   else if (id == 0x1f)
     values.reason_text = text;
+  else if (id == 0x09)
+    values.correlation = text;
+  else if (id == user_property && text == message_id_property && values.message_id.empty())
+    values.message_id = second;
   else if (id == 0x08)
     return valid_topic(text);
   return true;
@@ -297,6 +303,8 @@ result<publish_packet> decode_publish(const packet_view& packet, version version
       if (const char* wrong = read_properties(from, type, values))
         return fault(type, wrong);
       out.topic_alias = static_cast<std::uint16_t>(values.number(0x23, 0));
+      out.correlation = values.correlation;
+      out.message_id = values.message_id;
     }
   }
   if (out.topic.empty() && out.topic_alias == 0)

@@ -26,6 +26,10 @@ void put_variable(std::string& out, std::size_t value) {
   put_byte(out, static_cast<unsigned>(value));
 }
 
+std::size_t variable_size(std::size_t value) {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20'0000 ? 3 : 4;
+}
+
 void put_string(std::string& out, std::string_view text) {
   assert_that(text.size() <= 65'535, "an MQTT string is at most 65,535 bytes");
   put_two(out, static_cast<unsigned>(text.size()));
@@ -65,6 +69,33 @@ void put_flag(std::string& properties, unsigned id, bool value) {
 void put_text(std::string& properties, unsigned id, std::string_view value) {
   put_byte(properties, id);
   put_string(properties, value);
+}
+
+/// Without their length.
+std::size_t properties_size(const publish_packet& packet) {
+  std::size_t size = packet.topic_alias != 0 ? 3 : 0;
+  if (!packet.correlation.empty())
+    size += 3 + packet.correlation.size();
+  if (!packet.message_id.empty())
+    size += 5 + message_id_property.size() + packet.message_id.size();
+  return size;
+}
+
+void put_publish_properties(std::string& out, const publish_packet& packet) {
+  if (packet.topic_alias != 0)
+    put_number(out, 0x23, packet.topic_alias);
+  if (!packet.correlation.empty())
+    put_text(out, 0x09, packet.correlation);
+  if (!packet.message_id.empty()) {
+    put_text(out, 0x26, message_id_property);
+    put_string(out, packet.message_id);
+  }
+}
+
+/// What the header says; `properties`: their size without their length.
+std::size_t remaining_size(const publish_packet& packet, version version, std::size_t properties) {
+  return 2 + packet.topic.size() + (packet.qos > 0 ? 2 : 0) +
+         (version == version::v5 ? variable_size(properties) + properties : 0) + packet.payload.size();
 }
 
 /// Packet identifier, no properties, then one byte a filter.
@@ -145,22 +176,25 @@ void encode(std::string& out, const connack_packet& packet, version version) {
 }
 
 void encode(std::string& out, const publish_packet& packet, version version) {
-  const bool alias = version == version::v5 && packet.topic_alias != 0;
-  const std::size_t properties = version == version::v5 ? (alias ? 4 : 1) : 0;
-  const std::size_t remaining = 2 + packet.topic.size() + (packet.qos > 0 ? 2 : 0) + properties + packet.payload.size();
+  const std::size_t properties = version == version::v5 ? properties_size(packet) : 0;
+  const std::size_t remaining = remaining_size(packet, version, properties);
   const unsigned flags =
     (packet.duplicate ? 8u : 0u) | static_cast<unsigned>(packet.qos) << 1 | (packet.retained ? 1u : 0u);
   put_header(out, packet_type::publish, flags, remaining);
   put_string(out, packet.topic);
   if (packet.qos > 0)
     put_two(out, packet.packet_id);
-  if (alias) {
-    put_byte(out, 3);
-    put_number(out, 0x23, packet.topic_alias);
-  } else if (version == version::v5) {
-    put_byte(out, 0);
+  if (version == version::v5) {
+    put_variable(out, properties);
+    if (properties > 0)
+      put_publish_properties(out, packet);
   }
   out.append(packet.payload);
+}
+
+std::size_t encoded_size(const publish_packet& packet, version version) {
+  const std::size_t remaining = remaining_size(packet, version, version == version::v5 ? properties_size(packet) : 0);
+  return 1 + variable_size(remaining) + remaining;
 }
 
 void encode(std::string& out, const ack_packet& packet, version version) {

@@ -9,10 +9,12 @@ namespace penstock::mqtt {
 
 namespace {
 
-/// PUBLISH uses the identifiers from 1 up to the window, so that this one is always free.
+/// PUBLISH uses lower ones, so that this one is always free.
 constexpr std::uint16_t subscribe_packet_id = 65'535;
 constexpr std::uint32_t session_never_expires = 0xffff'ffff;
 constexpr std::uint8_t retain_only_if_new = 0x10;
+constexpr std::uint8_t outcome_unknown = 0x92;
+constexpr std::size_t text_bytes_max = 65'535;
 
 error violation(std::string text) { return {errc::protocol_violation, std::move(text)}; }
 
@@ -61,11 +63,15 @@ void session::close() {
   unacknowledged_.clear();
   aliases_.clear();
   resend_.clear();
+  unanswered_.clear();
+  for (auto& one : flights_)
+    one.on_connection = false;
   sent_ = 0;
   window_ = 0;
+  broker_reason_ = 0;
   packet_wanted_ = 0;
   pinged_.reset();
-  open_ = established_ = subscribed_ = false;
+  open_ = established_ = proceeds_ = subscribed_ = false;
 }
 
 void session::finish() {
@@ -183,7 +189,8 @@ void session::deliver(const publish_packet& message, std::size_t size, burst& ou
   ++delivered_;
   if (out.messages.empty())
     out.first = delivered_;
-  out.messages.push_back({message.topic, message.payload, message.qos, message.duplicate, message.retained});
+  out.messages.push_back({message.topic, message.payload, message.qos, message.duplicate, message.retained,
+                          message.correlation, message.message_id});
   out.bytes += size;
   unacknowledged_.push_back({message.packet_id, message.qos});
 }
@@ -225,6 +232,7 @@ error session::refusal(const connack_packet& answer) {
     fell_back_ = true;
     return {errc::unsupported, "the broker does not speak MQTT 5"};
   }
+  broker_reason_ = five ? answer.reason : std::uint8_t{0};
   return five ? error_of_reason(answer.reason, "the broker refused the connection", answer.reason_text)
               : error_of_return_code(answer.reason);
 }
@@ -243,6 +251,7 @@ result<void> session::on_connack(const packet_view& packet) {
   established_ = true;
   session_present_ = answer.session_present;
   session_lost_ = session_lost_ || (had_session_ && !session_present_);
+  began_here_ = began_here_ || !session_present_;
   had_session_ = !options_.clean_start;
   broker_qos_max_ = answer.qos_max;
   broker_retains_ = answer.retain_available;
@@ -253,12 +262,20 @@ result<void> session::on_connack(const packet_view& packet) {
     options_.version == version::v5 ? answer.receive_maximum : options_.publish_window_max_3_1_1;
   window_ = std::min<std::size_t>(options_.publish_window_max, broker_window);
   subscribe();
+  if (!session_present_)
+    abandon_flights();
+  if (!options_.on_request)
+    proceed();
+  return {};
+}
+
+void session::proceed() {
+  if (!established_ || proceeds_)
+    return;
+  proceeds_ = true;
   if (session_present_)
     resume_flights();
-  else
-    abandon_flights();
   pump();
-  return {};
 }
 
 void session::subscribe() {
@@ -300,6 +317,7 @@ result<void> session::on_disconnect(const packet_view& packet) {
     return violation("DISCONNECT from a broker that may not send it");
   if (decoded->reason == 0)
     return error{errc::connection_lost, "the broker ended the connection"};
+  broker_reason_ = decoded->reason;
   return error_of_reason(decoded->reason, "the broker ended the connection", decoded->reason_text);
 }
 
@@ -308,48 +326,142 @@ result<void> session::on_ack(const packet_view& packet) {
   if (!decoded)
     return decoded.error();
   const ack_packet& ack = *decoded;
-  const bool known_reasons = options_.version == version::v5;
   if (ack.type == packet_type::pubrel) {
-    const bool known = !inbound_states_.empty() && inbound_states_[ack.packet_id] != inbound_state::none;
-    if (known)
-      inbound_states_[ack.packet_id] = inbound_state::none;
-    const std::uint8_t reason = known || !known_reasons ? 0 : 0x92;
-    encode(output_, ack_packet{packet_type::pubcomp, ack.packet_id, reason}, options_.version);
+    on_pubrel(ack);
     return {};
   }
   flight* found = flight_of(ack.packet_id);
+  if (found != nullptr && !found->on_connection)
+    return {}; // a stray answer: it goes out again when its turn has come
   const std::uint8_t qos = ack.type == packet_type::puback ? 1 : 2;
   if (found != nullptr && found->message.qos != qos)
     return violation(std::string{name_of(ack.type)} + " for a message of another QoS");
-  const auto slot = static_cast<std::uint16_t>(ack.packet_id - 1);
   if (ack.type == packet_type::pubrec) {
-    if (found != nullptr && found->state == flight_state::published && ack.reason >= 0x80) {
-      complete(slot, ack.reason);
-    } else {
-      if (found != nullptr) {
-        found->state = flight_state::released;
-        std::string{}.swap(found->message.payload);
-      }
-      const std::uint8_t reason = found != nullptr || !known_reasons ? 0 : 0x92;
-      if (found != nullptr || ack.reason < 0x80)
-        encode(output_, ack_packet{packet_type::pubrel, ack.packet_id, reason}, options_.version);
-    }
+    on_pubrec(ack, found);
   } else if (found != nullptr) {
     if (ack.type == packet_type::pubcomp && found->state != flight_state::released)
-      return violation("PUBCOMP before PUBREC");
-    complete(slot, ack.type == packet_type::pubcomp ? std::uint8_t{0} : ack.reason);
+      return violation("PUBCOMP before PUBREL");
+    // A PUBCOMP with 0x92 too means that it was released before.
+    complete(*found, ack.type == packet_type::pubcomp ? std::uint8_t{0} : ack.reason);
   }
+  forget_answered();
   pump();
   return {};
+}
+
+void session::on_pubrel(const ack_packet& ack) {
+  const bool known = !inbound_states_.empty() && inbound_states_[ack.packet_id] != inbound_state::none;
+  if (known)
+    inbound_states_[ack.packet_id] = inbound_state::none;
+  const std::uint8_t reason = known || options_.version != version::v5 ? 0 : 0x92;
+  encode(output_, ack_packet{packet_type::pubcomp, ack.packet_id, reason}, options_.version);
+}
+
+/// `found`: the flight that it answers, if any.
+void session::on_pubrec(const ack_packet& ack, flight* found) {
+  if (found == nullptr) {
+    // Where the caller releases, this may be about a handshake that it is about to resume.
+    const std::uint8_t reason = options_.version == version::v5 ? 0x92 : 0;
+    if (ack.reason < 0x80 && !options_.release_by_caller)
+      encode(output_, ack_packet{packet_type::pubrel, ack.packet_id, reason}, options_.version);
+    return;
+  }
+  if (found->state == flight_state::published && ack.reason >= 0x80)
+    return complete(*found, ack.reason);
+  if (found->state == flight_state::published) {
+    for (std::string* text : {&found->message.payload, &found->message.correlation, &found->message.message_id})
+      std::string{}.swap(*text);
+    found->state = options_.release_by_caller ? flight_state::received : flight_state::released;
+    found->asked = 0;
+    if (options_.release_by_caller)
+      completions_.push_back({found->message.token, ack.reason, publish_stage::received});
+  }
+  if (found->state == flight_state::released)
+    send_release(*found);
 }
 
 // --- outbound
 // ---------------------------------------------------------------------------------------------------------
 
 void session::publish(outbound message) {
+  if (message.qos == 0)
+    message.packet_id = 0;
+  else
+    reserve(message.packet_id);
   queue_.push_back(std::move(message));
-  if (established_)
+  if (proceeds_)
     pump();
+}
+
+void session::release_published(std::span<const std::uint16_t> packet_ids) {
+  for (const std::uint16_t packet_id : packet_ids) {
+    flight* found = flight_of(packet_id);
+    if (found == nullptr || found->state != flight_state::received)
+      continue;
+    found->state = flight_state::released;
+    if (proceeds_)
+      send_release(*found);
+  }
+}
+
+void session::resume(outbound message, resumed_state state) {
+  assert_that(message.packet_id != 0, "what is resumed has a packet id");
+  assert_that(message.qos == 2 || (message.qos == 1 && state == resumed_state::published),
+              "only QoS 1 and 2 are resumed, and only QoS 2 is released");
+  reserve(message.packet_id);
+  const bool released = state == resumed_state::released;
+  flight& one = take_off(std::move(message), released ? flight_state::released : flight_state::published);
+  one.duplicate = true;
+  // A CONNACK since then, with a session that is another one, has made the packet id meaningless.
+  if (began_here_)
+    return complete(one, released ? 0 : outcome_unknown);
+  if (!proceeds_)
+    return;
+  if (released) {
+    send_release(one);
+  } else {
+    resend_.push_back(static_cast<std::uint16_t>(&one - flights_.data()));
+    pump();
+  }
+}
+
+/// 0: none, the session chooses one when it sends.
+void session::reserve(std::uint16_t packet_id) {
+  const bool by_caller = packet_id != 0;
+  assert_that(ids_by_caller_.value_or(by_caller) == by_caller,
+              "packet ids are the caller's or the session's, not both");
+  ids_by_caller_ = by_caller;
+  if (!by_caller)
+    return;
+  assert_that(packet_id < subscribe_packet_id, "the packet ids of messages are 1 to 65,534");
+  if (slots_.size() <= packet_id)
+    slots_.resize(packet_id + std::size_t{1});
+  assert_that(slots_[packet_id] == 0, "a packet id is used for one message at a time");
+  slots_[packet_id] = waits_in_queue;
+}
+
+/// Into a slot, under the message's packet id or a new one.
+session::flight& session::take_off(outbound message, flight_state state) {
+  if (free_.empty()) {
+    flights_.emplace_back();
+    free_.push_back(static_cast<std::uint16_t>(flights_.size() - 1));
+  }
+  // The slot, and with it the session's own identifier, that has been free for longest: a late acknowledgement then
+  // meets no new message.
+  const std::uint16_t slot = free_.front();
+  free_.pop_front();
+  const auto in_use = static_cast<std::uint16_t>(slot + 1);
+  const std::uint16_t packet_id = message.packet_id != 0 ? message.packet_id : in_use;
+  if (slots_.size() <= packet_id)
+    slots_.resize(packet_id + std::size_t{1});
+  slots_[packet_id] = in_use;
+  flights_[slot] = {std::move(message), next_order_++, 0, packet_id, state, false, false};
+  return flights_[slot];
+}
+
+publish_packet session::packet_of(const outbound& message) const {
+  return {message.topic,       message.payload,   0, 0, message.qos, false, message.retain,
+          message.correlation, message.message_id};
 }
 
 /// 0, or the reason why the broker would refuse it (or end the connection over it).
@@ -360,7 +472,13 @@ std::uint8_t session::refused_by_broker(const outbound& message) const {
     return 0x9b;
   if (message.retain && !broker_retains_)
     return 0x9a;
-  const std::size_t size = 1 + 4 + 2 + message.topic.size() + 2 + 1 + message.payload.size();
+  if (options_.version == version::v5) {
+    if (message.correlation.size() > text_bytes_max || message.message_id.size() > text_bytes_max)
+      return 0x95;
+    if (!valid_string(message.message_id))
+      return 0x83; // implementation specific error: there is none for it
+  }
+  const std::size_t size = encoded_size(packet_of(message), options_.version);
   if (size > packet_bytes_limit || (broker_packet_bytes_max_ != 0 && size > broker_packet_bytes_max_))
     return 0x95;
   return 0;
@@ -368,41 +486,53 @@ std::uint8_t session::refused_by_broker(const outbound& message) const {
 
 void session::pump() {
   while (!resend_.empty() && sent_ < window_) {
-    const std::uint16_t slot = resend_.front();
+    flight& one = flights_[resend_.front()];
     resend_.pop_front();
-    send(slot);
+    // The broker may take less than it took from a former process, which may not have sent this one at all.
+    if (const std::uint8_t reason = refused_by_broker(one.message))
+      complete(one, reason);
+    else
+      send(one);
   }
-  while (resend_.empty() && !queue_.empty() && (queue_.front().qos == 0 || sent_ < window_)) {
+  if (resend_.empty())
+    pump_queue();
+}
+
+void session::pump_queue() {
+  while (!queue_.empty() && (queue_.front().qos == 0 || sent_ < window_)) {
     outbound message = std::move(queue_.front());
     queue_.pop_front();
     if (const std::uint8_t reason = refused_by_broker(message)) {
       completions_.push_back({message.token, reason});
-      continue;
-    }
-    if (message.qos == 0) {
-      encode(output_, publish_packet{message.topic, message.payload, 0, 0, 0, false, message.retain}, options_.version);
+      if (message.packet_id != 0)
+        slots_[message.packet_id] = 0;
+    } else if (message.qos == 0) {
+      encode(output_, packet_of(message), options_.version);
       output_tokens_.push_back(message.token);
-      continue;
+    } else {
+      send(take_off(std::move(message), flight_state::published));
     }
-    if (free_.empty()) {
-      flights_.emplace_back();
-      free_.push_back(static_cast<std::uint16_t>(flights_.size() - 1));
-    }
-    // The identifier that has been free for longest: a late acknowledgement then meets no new message.
-    const std::uint16_t slot = free_.front();
-    free_.pop_front();
-    flights_[slot] = {std::move(message), next_order_++, flight_state::published, false};
-    send(slot);
   }
 }
 
-void session::send(std::uint16_t slot) {
-  flight& one = flights_[slot];
-  const auto packet_id = static_cast<std::uint16_t>(slot + 1);
-  ++sent_;
-  const publish_packet packet{one.message.topic, one.message.payload, packet_id,         0,
-                              one.message.qos,   one.duplicate,       one.message.retain};
+void session::send(flight& one) {
+  count(one);
+  publish_packet packet = packet_of(one.message);
+  packet.packet_id = one.packet_id;
+  packet.duplicate = one.duplicate;
   encode(output_, packet, options_.version);
+  expect_answer(one);
+}
+
+void session::send_release(flight& one) {
+  count(one);
+  encode(output_, ack_packet{packet_type::pubrel, one.packet_id, 0}, options_.version);
+  expect_answer(one);
+}
+
+void session::count(flight& one) {
+  if (!std::exchange(one.on_connection, true))
+    ++sent_;
 }
 
 /// The broker still has the session: everything in flight goes on, in the order in which it was first sent.
@@ -414,11 +544,13 @@ void session::resume_flights() {
   std::sort(slots.begin(), slots.end(),
             [this](std::uint16_t a, std::uint16_t b) { return flights_[a].order < flights_[b].order; });
   for (const std::uint16_t slot : slots) {
-    if (flights_[slot].state == flight_state::released) {
-      ++sent_;
-      encode(output_, ack_packet{packet_type::pubrel, static_cast<std::uint16_t>(slot + 1), 0}, options_.version);
+    flight& one = flights_[slot];
+    if (one.state == flight_state::released) {
+      send_release(one);
+    } else if (one.state == flight_state::received) {
+      count(one); // the broker counts it too, until its PUBCOMP
     } else {
-      flights_[slot].duplicate = true;
+      one.duplicate = true;
       resend_.push_back(slot);
     }
   }
@@ -427,41 +559,45 @@ void session::resume_flights() {
 /// The broker has no session: identifiers mean nothing to it any more.
 void session::abandon_flights() {
   std::fill(inbound_states_.begin(), inbound_states_.end(), inbound_state::none);
-  std::vector<flight> again;
-  for (std::size_t i = 0; i < flights_.size(); ++i) {
-    flight& one = flights_[i];
-    if (one.state != flight_state::free && one.message.qos == 2)
+  std::vector<flight> lost = std::exchange(flights_, {});
+  std::erase_if(lost, [](const flight& one) { return one.state == flight_state::free; });
+  std::sort(lost.begin(), lost.end(), [](const flight& a, const flight& b) { return a.order < b.order; });
+  std::vector<outbound> again;
+  for (auto& one : lost) {
+    if (one.message.qos == 1 && !options_.release_by_caller)
+      again.push_back(std::move(one.message));
+    else
       completions_.push_back(
-        {one.message.token, one.state == flight_state::released ? std::uint8_t{0} : std::uint8_t{0x92}});
-    else if (one.state != flight_state::free)
-      again.push_back(std::move(one));
+        {one.message.token, one.state == flight_state::released ? std::uint8_t{0} : outcome_unknown});
   }
-  flights_.clear();
+  queue_.insert(queue_.begin(), std::make_move_iterator(again.begin()), std::make_move_iterator(again.end()));
   free_.clear();
-  std::sort(again.begin(), again.end(), [](const flight& a, const flight& b) { return a.order > b.order; });
-  for (auto& one : again)
-    queue_.push_front(std::move(one.message));
+  std::fill(slots_.begin(), slots_.end(), std::uint16_t{0});
+  for (const auto& message : queue_)
+    if (message.packet_id != 0)
+      slots_[message.packet_id] = waits_in_queue;
 }
 
-void session::complete(std::uint16_t slot, std::uint8_t reason) {
-  completions_.push_back({flights_[slot].message.token, reason});
-  flights_[slot] = {};
-  free_.push_back(slot);
-  --sent_;
+void session::complete(flight& one, std::uint8_t reason) {
+  completions_.push_back({one.message.token, reason});
+  if (one.on_connection)
+    --sent_;
+  slots_[one.packet_id] = 0;
+  free_.push_back(static_cast<std::uint16_t>(&one - flights_.data()));
+  one = {};
 }
 
-/// The flight that was sent with this identifier on this connection, or nullptr.
+/// The flight with this identifier, or nullptr.
 session::flight* session::flight_of(std::uint16_t packet_id) {
-  const std::size_t slot = packet_id - 1u;
-  if (slot >= flights_.size() || flights_[slot].state == flight_state::free)
+  if (packet_id >= slots_.size() || slots_[packet_id] == 0 || slots_[packet_id] == waits_in_queue)
     return nullptr;
-  if (std::find(resend_.begin(), resend_.end(), slot) != resend_.end())
-    return nullptr;
-  return &flights_[slot];
+  return &flights_[slots_[packet_id] - 1u];
 }
 
 void session::take_output(monotonic now, std::string& bytes, std::vector<std::uint64_t>& tokens) {
   last_sent_ = now;
+  for (auto one = unanswered_.rbegin(); one != unanswered_.rend() && one->since == unwritten; ++one)
+    one->since = now;
   bytes.clear();
   tokens.clear();
   bytes.swap(output_);
@@ -473,18 +609,45 @@ std::vector<completion> session::take_completions() { return std::exchange(compl
 // --- keep alive
 // -------------------------------------------------------------------------------------------------------
 
-std::optional<monotonic> session::deadline(bool reading) const {
-  if (!established_ || keep_alive_.count() == 0)
+void session::expect_answer(flight& one) {
+  if (options_.publish_timeout.count() == 0)
+    return;
+  one.asked = ++questions_;
+  unanswered_.push_back({static_cast<std::uint16_t>(&one - flights_.data()), one.asked, unwritten});
+}
+
+void session::forget_answered() {
+  while (!unanswered_.empty() && flights_[unanswered_.front().slot].asked != unanswered_.front().number)
+    unanswered_.pop_front();
+}
+
+/// When the publish_timeout of the oldest question is over.
+std::optional<monotonic> session::answer_due() const {
+  if (unanswered_.empty() || unanswered_.front().since == unwritten)
     return std::nullopt;
+  return std::max(unanswered_.front().since, reading_since_) + options_.publish_timeout;
+}
+
+std::optional<monotonic> session::deadline(bool reading) const {
+  if (!established_)
+    return std::nullopt;
+  const auto answer = reading ? answer_due() : std::nullopt;
+  if (keep_alive_.count() == 0)
+    return answer;
   const monotonic::duration whole = keep_alive_;
   monotonic due = last_sent_ + whole * 3 / 4;
   if (reading)
     due = std::min(due, pinged_ ? *pinged_ + whole / 2 : last_received_ + whole);
-  return due;
+  return answer ? std::min(due, *answer) : due;
 }
 
 result<void> session::tick(monotonic now, bool reading) {
-  if (!established_ || keep_alive_.count() == 0)
+  if (!established_)
+    return {};
+  if (const auto answer = answer_due(); reading && answer && now >= *answer)
+    return error{errc::timed_out, "the broker has not answered a PUBLISH or PUBREL within " +
+                                    std::to_string(options_.publish_timeout.count()) + " ms"};
+  if (keep_alive_.count() == 0)
     return {};
   const monotonic::duration whole = keep_alive_;
   if (!reading)
@@ -503,6 +666,7 @@ result<void> session::tick(monotonic now, bool reading) {
 }
 
 void session::reading_resumed(monotonic now) {
+  reading_since_ = now;
   last_received_ = now;
   pinged_.reset();
 }

@@ -3,6 +3,7 @@
 #include "config/load.hpp"
 #include "mqtt/client.hpp"
 #include "nodes/exit_codes.hpp"
+#include "storage/source.hpp"
 #include "storage/store.hpp"
 
 #include <condition_variable>
@@ -27,7 +28,7 @@ result<void> try_broker(const config::broker& broker) {
   options.clean_start = true;
   mqtt::client_handlers handlers;
   handlers.on_burst = [](const std::shared_ptr<const mqtt::burst>&) {};
-  handlers.on_published = [](std::uint64_t, std::uint8_t) {};
+  handlers.on_published = [](std::span<const mqtt::completion>) {};
   handlers.on_state = [&](const mqtt::connection_state& now) {
     const std::lock_guard lock{mutex};
     if (!state)
@@ -84,6 +85,11 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
     if (database.read_address)
       report("database " + name + ", replica", try_replica(database));
   }
+  for (const auto& [name, pipeline] : configuration.publish) {
+    const auto source = storage::open_source(configuration.databases.at(pipeline.database), pipeline);
+    report("publish " + name + " (table " + pipeline.table + ")",
+           source ? result<void>{} : result<void>{source.error()});
+  }
   return code;
 }
 
@@ -113,8 +119,9 @@ int check(const check_options& options, std::ostream& out, std::ostream& err) {
     return exit_configuration;
   for (const auto& warning : warnings)
     err << "warning: " << warning.to_string() << '\n';
-  out << options.config.string() << ": ok, node " << configuration.node.name << ", " << configuration.ingest.size()
-      << (configuration.ingest.size() == 1 ? " pipeline\n" : " pipelines\n");
+  const auto pipelines = configuration.ingest.size() + configuration.publish.size();
+  out << options.config.string() << ": ok, node " << configuration.node.name << ", " << pipelines
+      << (pipelines == 1 ? " pipeline\n" : " pipelines\n");
   return options.connect ? try_connections(configuration, out) : exit_done;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <ostream>
@@ -13,19 +14,36 @@
 
 namespace penstock::nodes {
 
+namespace {
+
+/// `option` is what chooses one.
+template <class Pipeline>
+const Pipeline* find_in(const std::map<std::string, Pipeline>& pipelines, const std::string& name, const char* kind,
+                        const char* option, std::ostream& err) {
+  if (name.empty() && pipelines.size() == 1)
+    return &pipelines.begin()->second;
+  const auto found = pipelines.find(name);
+  if (found != pipelines.end())
+    return &found->second;
+  err << (name.empty() ? std::string{option} + " is needed"
+                       : "there is no " + std::string{kind} + " pipeline '" + name + "'")
+      << "; the configuration has:";
+  for (const auto& [known, pipeline] : pipelines)
+    err << ' ' << known;
+  err << (pipelines.empty() ? " none\n" : "\n");
+  return nullptr;
+}
+
+} // namespace
+
 const config::ingest* find_pipeline(const config::configuration& configuration, const std::string& name,
                                     std::ostream& err) {
-  if (name.empty() && configuration.ingest.size() == 1)
-    return &configuration.ingest.begin()->second;
-  const auto found = configuration.ingest.find(name);
-  if (found != configuration.ingest.end())
-    return &found->second;
-  err << (name.empty() ? "--pipeline is needed" : "there is no ingest pipeline '" + name + "'")
-      << "; the configuration has:";
-  for (const auto& [known, pipeline] : configuration.ingest)
-    err << ' ' << known;
-  err << '\n';
-  return nullptr;
+  return find_in(configuration.ingest, name, "ingest", "--pipeline", err);
+}
+
+const config::publish* find_publish(const config::configuration& configuration, const std::string& name,
+                                    std::ostream& err) {
+  return find_in(configuration.publish, name, "publish", "the name of a publish pipeline", err);
 }
 
 result<config::broker> reachable_broker(const config::configuration& configuration, const std::string& name) {
@@ -41,6 +59,12 @@ result<config::broker> reachable_broker(const config::configuration& configurati
   broker.host = found->second.host;
   broker.port = found->second.port;
   return broker;
+}
+
+std::string number_text(double number) {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%g", number);
+  return digits;
 }
 
 std::string with_commas(std::uint64_t number) {
@@ -60,6 +84,11 @@ std::string clock_text(std::chrono::seconds time) {
     std::snprintf(text, sizeof text, "%02lld:%02lld", static_cast<long long>(total / 60),
                   static_cast<long long>(total % 60));
   return text;
+}
+
+void print_time_left(std::ostream& out, std::optional<double> seconds) {
+  if (seconds)
+    out << ", " << clock_text(std::chrono::seconds(std::llround(*seconds))) << " left";
 }
 
 bool printable(std::string_view text) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,15 +18,25 @@ namespace penstock::nodes {
 const config::ingest* find_pipeline(const config::configuration& configuration, const std::string& name,
                                     std::ostream& err);
 
+/// The same of a publish pipeline.
+const config::publish* find_publish(const config::configuration& configuration, const std::string& name,
+                                    std::ostream& err);
+
 /// How to reach a broker from another process: where an embedded one listens stands in DATA/run.json while its node
 /// runs.
 result<config::broker> reachable_broker(const config::configuration& configuration, const std::string& name);
+
+/// "0.5"
+std::string number_text(double number);
 
 /// "12,345"
 std::string with_commas(std::uint64_t number);
 
 /// "1:02:03" or "02:03"
 std::string clock_text(std::chrono::seconds time);
+
+/// ", 02:03 left"; nothing where it is not known.
+void print_time_left(std::ostream& out, std::optional<double> seconds);
 
 /// As it is where it is printable UTF-8 (line breaks included); otherwise as hex.
 bool printable(std::string_view text);

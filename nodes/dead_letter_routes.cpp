@@ -27,8 +27,10 @@ constexpr std::string_view replay_path = "/dead-letters/replay";
 constexpr std::size_t limit_default = 100;
 constexpr std::size_t limit_max = 10'000; // over HTTP: an answer stays within some megabytes
 constexpr std::size_t page_letters = 200; // one transaction of a replay; their payloads are in memory together
-// The server answers nobody else meanwhile.
+// The server answers nobody else meanwhile, /healthz neither.
 constexpr std::chrono::milliseconds lock_wait_max{1'000};
+constexpr std::chrono::milliseconds connect_wait_max{2'000};
+constexpr std::chrono::milliseconds statement_wait_max{5'000};
 
 http_response answer(unsigned status, const ordered_json& body) {
   return {.status = status,
@@ -71,6 +73,8 @@ opened open_pipelines(const config::configuration& configuration, const std::str
       continue;
     auto database = configuration.databases.at(pipeline.database);
     database.busy_timeout = std::min(database.busy_timeout, lock_wait_max);
+    database.connect_timeout = std::min(database.connect_timeout, connect_wait_max);
+    database.statement_timeout = std::min(database.statement_timeout, statement_wait_max);
     const auto& file = database.address.path;
     if (!file.empty() && !std::filesystem::exists(file)) { // opening it for writing would make it
       made.refused = unavailable(

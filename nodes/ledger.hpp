@@ -1,9 +1,6 @@
-// The ledger: what `penstock load` published, for `penstock verify` to hold against the database.
+// The ledger of messages: what `penstock load` published, for `penstock verify` to hold against the database. The file
+// is as nodes/ledger_file.hpp says, with
 //
-//   ledger = header LF *( line LF )
-//   header = JSON object: penstock_ledger (the format's version, 1), pipeline, key (names of the key columns), and what
-//   load was
-//            told (devices, count, seed and so on), for people
 //   line   = kind "," state "," published_us "," copies "," visible_us *( "," value )
 //   kind   = "sent" | "malformed"
 //   state  = "acknowledged"       the broker took it (PUBACK or PUBCOMP)
@@ -12,29 +9,21 @@
 //
 // published_us: when it was first handed to the client; visible_us: when its row was seen in the database, empty where
 // nobody looked; both microseconds since 1970. copies: how often it was published. The values are those of the key
-// columns as storage::key_text; of a malformed message, the dead letter's id. A value with a comma, a quote or a line
-// break stands in quotes, its quotes doubled (RFC 4180).
+// columns as storage::key_text; of a malformed message, the dead letter's id.
 #pragma once
 
 #include "core/result.hpp"
 #include "core/types.hpp"
-#include "storage/store.hpp"
+#include "nodes/ledger_file.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 namespace penstock::nodes {
-
-struct ledger_header {
-  std::string pipeline;
-  std::vector<std::string> key;
-  std::map<std::string, std::string> options; ///< for people
-};
 
 struct ledger_line {
   bool malformed = false;
@@ -61,7 +50,6 @@ public:
   }
   std::size_t size() const { return entries_.size(); }
 
-  /// Writes a file beside `file` and renames it, so that there is never half a ledger.
   result<void> write(const std::filesystem::path& file) const;
 
 private:
@@ -79,8 +67,7 @@ private:
   std::string values_; ///< of all messages, as they stand in the file
 };
 
-/// Reads line by line, in constant memory: `visit` gets every line with its number in the file (from 2), until it
-/// returns false. `configuration` names the file, the line and what is wrong with it.
+/// See read_ledger_file: `visit` gets every line until it returns false.
 result<ledger_header> read_ledger(const std::filesystem::path& file,
                                   const std::function<bool(std::size_t number, const ledger_line&)>& visit);
 

@@ -4,13 +4,13 @@
 #include "nodes/command_support.hpp"
 #include "nodes/exit_codes.hpp"
 #include "nodes/ledger.hpp"
+#include "nodes/pace.hpp"
 #include "nodes/payload_generator.hpp"
 #include "nodes/publisher_pool.hpp"
 #include "nodes/visibility_sampler.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <deque>
 #include <ostream>
 
@@ -31,13 +31,6 @@ constexpr auto acknowledgement_wait = 5s; // after a signal
 constexpr std::uint8_t reason_no_subscriber = 0x10;
 constexpr std::uint8_t reason_failure = 0x80;
 
-double seconds(steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-/// How much of a load may have been published `elapsed` seconds after its start.
-double share_due(double elapsed, double ramp, double rate) {
-  return elapsed < ramp ? rate * elapsed * elapsed / (2 * ramp) : rate * (elapsed - ramp / 2);
-}
-
 /// One run, from the first message to the last acknowledgement.
 class load_run {
 public:
@@ -45,7 +38,7 @@ public:
            interrupt& signals, visibility_sampler* sampler, std::ostream& err)
     : options_(options), generator_(std::move(generator)), ledger_(std::move(header)), publishers_(publishers),
       signals_(signals), sampler_(sampler), err_(err), batches_(publishers.connections()),
-      count_(options.count.value_or(options.duration ? UINT64_MAX : count_default)), random_(options.seed) {}
+      count_(options.count.value_or(options.duration ? UINT64_MAX : count_default)), dice_(options.seed) {}
 
   /// Exit code.
   int run();
@@ -71,7 +64,6 @@ private:
   void note_unrouted(std::uint64_t number);
   std::optional<int> ends_early();
   void show_progress();
-  double chance();
 
   const load_options& options_;
   payload_generator generator_;
@@ -83,7 +75,7 @@ private:
   std::vector<std::vector<mqtt::outbound>> batches_; // by connection
   std::deque<sent_message> recent_;
   std::uint64_t count_;
-  std::uint64_t random_;
+  dice dice_;
   std::uint64_t made_ = 0;
   std::uint64_t copies_ = 0;
   std::uint64_t acknowledged_ = 0; // publications, copies included
@@ -145,13 +137,14 @@ std::optional<int> load_run::ends_early() {
 std::uint64_t load_run::due() const {
   if (!options_.rate)
     return count_;
-  const double messages = share_due(seconds(steady_clock::now() - started_), seconds(options_.ramp), *options_.rate);
+  const double messages =
+    share_due(seconds_of(steady_clock::now() - started_), seconds_of(options_.ramp), *options_.rate);
   return std::min(count_, static_cast<std::uint64_t>(messages) + 1);
 }
 
 std::size_t load_run::window() const {
-  const double ramp = seconds(options_.ramp);
-  const double elapsed = seconds(steady_clock::now() - started_);
+  const double ramp = seconds_of(options_.ramp);
+  const double elapsed = seconds_of(steady_clock::now() - started_);
   if (options_.rate || elapsed >= ramp)
     return outstanding_max;
   return std::max<std::size_t>(1, static_cast<std::size_t>(elapsed / ramp * static_cast<double>(outstanding_max)));
@@ -191,12 +184,12 @@ void load_run::make_one(std::size_t connection) {
   }
   batches_[connection].push_back({std::move(message.topic), std::move(message.payload), options_.qos, false, number});
   ++made_;
-  if (chance() * 100 < options_.duplicates_percent)
+  if (dice_.happens(options_.duplicates_percent))
     repeat_one();
 }
 
 void load_run::repeat_one() {
-  const auto& again = recent_[static_cast<std::size_t>(chance() * static_cast<double>(recent_.size()))];
+  const auto& again = recent_[dice_.below(recent_.size())];
   ledger_.add_copy(again.number);
   batches_[again.connection].push_back({again.topic, again.payload, options_.qos, false, again.number});
   ++copies_;
@@ -226,11 +219,6 @@ void load_run::note_unrouted(std::uint64_t number) {
   ledger_.unrouted(number);
 }
 
-double load_run::chance() {
-  random_ = random_ * 6364136223846793005u + 1442695040888963407u; // Knuth's MMIX
-  return static_cast<double>(random_ >> 11) / 9007199254740992.0;
-}
-
 void load_run::show_progress() {
   const auto now = steady_clock::now();
   if (now < next_progress_)
@@ -242,24 +230,20 @@ void load_run::show_progress() {
   err_ << "load: " << with_commas(published) << " sent, " << with_commas(acknowledged_)
        << (options_.qos > 0 ? " acknowledged, " : " written, ") << with_commas(static_cast<std::uint64_t>(rate))
        << "/s";
-  const double elapsed = seconds(now - started_);
-  std::optional<double> left;
-  if (options_.duration)
-    left = seconds(*options_.duration) - elapsed;
-  else if (options_.rate && made_ < count_)
-    left = static_cast<double>(count_ - made_) / *options_.rate;
-  else if (acknowledged_ > 0)
-    left = static_cast<double>(count_ + copies_ - std::min(count_ + copies_, acknowledged_)) * elapsed /
-           static_cast<double>(acknowledged_);
-  if (left)
-    err_ << ", " << clock_text(std::chrono::seconds(std::llround(*left))) << " left";
+  print_time_left(
+    err_, seconds_left({.elapsed = seconds_of(now - started_),
+                        .duration = options_.duration ? std::optional{seconds_of(*options_.duration)} : std::nullopt,
+                        .rate = options_.rate,
+                        .count = options_.duration ? count_ : count_ + copies_,
+                        .begun = made_ + copies_,
+                        .done = acknowledged_}));
   if (publishers_.down_since())
     err_ << " (not connected: " << publishers_.down_reason() << ")";
   err_ << std::endl;
 }
 
 void load_run::print_summary(std::ostream& out) const {
-  const double elapsed = seconds(steady_clock::now() - started_);
+  const double elapsed = seconds_of(steady_clock::now() - started_);
   out << "sent " << with_commas(made_) << " messages and " << with_commas(copies_) << " copies in "
       << static_cast<double>(static_cast<std::int64_t>(elapsed * 100)) / 100 << " s ("
       << with_commas(static_cast<std::uint64_t>(static_cast<double>(made_ + copies_) / std::max(elapsed, 1e-6)))
@@ -273,19 +257,14 @@ void load_run::print_summary(std::ostream& out) const {
 }
 
 ledger_header header_of(const load_options& options, const config::ingest& pipeline, const config::broker& broker) {
-  const auto text = [](double number) {
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%g", number);
-    return std::string{digits};
-  };
   ledger_header header{pipeline.name, pipeline.key, {}};
   header.options = {{"broker", broker.host + ":" + std::to_string(broker.port)},
                     {"devices", std::to_string(options.devices)},
-                    {"rate", options.rate ? text(*options.rate) : "max"},
+                    {"rate", options.rate ? number_text(*options.rate) : "max"},
                     {"qos", std::to_string(options.qos)},
                     {"connections", std::to_string(options.connections)},
-                    {"duplicates_percent", text(options.duplicates_percent)},
-                    {"malformed_percent", text(options.malformed_percent)},
+                    {"duplicates_percent", number_text(options.duplicates_percent)},
+                    {"malformed_percent", number_text(options.malformed_percent)},
                     {"seed", std::to_string(options.seed)}};
   return header;
 }

@@ -5,15 +5,19 @@
 #include "nodes/demo.hpp"
 #include "nodes/exit_codes.hpp"
 #include "nodes/load.hpp"
+#include "nodes/load_table.hpp"
 #include "nodes/run.hpp"
 #include "nodes/status.hpp"
 #include "nodes/verify.hpp"
+#include "nodes/verify_topic.hpp"
 #include "nodes/version.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <initializer_list>
 #include <iostream>
+#include <optional>
 #include <string>
 
 namespace {
@@ -111,68 +115,184 @@ void add_duration(CLI::App& command, const std::string& name, std::chrono::milli
     ->type_name("DURATION");
 }
 
-void add_load(CLI::App& app, action& chosen) {
-  auto* command = app.add_subcommand("load", "Simulate devices that publish, and write down what they sent");
-  command->footer(
-    "  penstock load --config penstock.yaml --pipeline telemetry --devices 5000 --rate 10000 --ledger sent.csv\n"
-    "  penstock load --broker mqtt://127.0.0.1:1883 --topic 'users/{user_id}/devices/{device_id}/telemetry'\n\n"
-    "With --config the messages have the shape of a pipeline's columns, with --broker that of telemetry.\n"
-    "The ledger is for `penstock verify`.");
-  auto options = std::make_shared<load_options>();
-  auto rate = std::make_shared<std::string>("max");
-  auto duration = std::make_shared<std::chrono::milliseconds>(0);
-  add_config(*command, options->config, options->node, false);
-  command->add_option("--pipeline", options->pipeline, "the pipeline to feed (default: the only one)");
-  auto* broker = command->add_option("--broker", options->broker_url, "publish to this broker: mqtt://host:port");
-  command->get_option("--config")->excludes(broker);
-  command->add_option("--topic", options->topic, "with --broker: the topic, with {user_id} and {device_id}")
+/// A rate of "max" is none.
+void add_rate(CLI::App& command, std::optional<double>& rate, const std::string& help) {
+  command
+    .add_option_function<std::string>(
+      "--rate",
+      [&rate](const std::string& text) {
+        double number = 0;
+        if (text == "max")
+          rate.reset();
+        else if (CLI::detail::lexical_cast(text, number) && number > 0)
+          rate = number;
+        else
+          throw CLI::ValidationError("--rate", "a positive number, or max");
+      },
+      help)
+    ->type_name("NUMBER|max")
+    ->default_str("max");
+}
+
+CLI::Option* add_percent(CLI::App& command, const std::string& name, double& value, const std::string& help) {
+  return command.add_option(name, value, help)->check(CLI::Range(0.0, 100.0))->type_name("PCT");
+}
+
+/// Refuses options that were given and mean something only beside others.
+void refuse(const CLI::App& command, std::initializer_list<const char*> names, const std::string& why) {
+  for (const char* name : names)
+    if (command.get_option(name)->count() > 0)
+      throw CLI::ValidationError(name, why);
+}
+
+// Options of both kinds of load are read into the options of messages, and copied.
+void add_load_messages(CLI::App& command, load_options& options) {
+  command.add_option("--pipeline", options.pipeline,
+                     "publish messages for this ingest pipeline (default: the only one)");
+  auto* broker = command.add_option("--broker", options.broker_url, "publish to this broker: mqtt://host:port");
+  command.get_option("--config")->excludes(broker);
+  command.add_option("--topic", options.topic, "with --broker: the topic, with {user_id} and {device_id}")
     ->needs(broker);
-  command->add_option("--devices", options->devices, "simulated devices")
+  command.add_option("--devices", options.devices, "simulated devices")
     ->capture_default_str()
     ->check(CLI::PositiveNumber);
-  command->add_option("--count", options->count, "distinct messages (default 10000, or what --duration allows)");
-  add_duration(*command, "--duration", *duration, "publish this long, for example 30s");
-  command->add_option("--rate", *rate, "distinct messages a second over all devices, or max")->capture_default_str();
-  command->add_option("--qos", options->qos, "0, 1 or 2")->capture_default_str()->check(CLI::Range(0, 2));
-  command->add_option("--connections", options->connections, "connections to the broker")
+  command.add_option("--qos", options.qos, "0, 1 or 2")->capture_default_str()->check(CLI::Range(0, 2));
+  command.add_option("--connections", options.connections, "connections to the broker")
     ->capture_default_str()
     ->check(CLI::Range(1, 1'000));
-  command->add_option("--duplicates", options->duplicates_percent, "per cent of the messages that are published twice")
-    ->check(CLI::Range(0.0, 100.0));
-  command->add_option("--malformed", options->malformed_percent, "per cent of the messages that cannot be decoded")
-    ->check(CLI::Range(0.0, 100.0));
-  add_duration(*command, "--ramp", options->ramp, "grow to the full rate in this time");
-  command->add_option("--seed", options->seed, "the same seed sends the same values")->capture_default_str();
-  command->add_option("--ledger", options->ledger, "write down here what was sent");
-  add_duration(*command, "--timeout", options->timeout,
-               "give up when no connection was up for this long (default 30s)");
-  command->callback([&chosen, options, rate, duration] {
-    if (options->config.empty() && options->broker_url.empty())
-      throw CLI::RequiredError("--config or --broker");
-    if (*rate != "max") {
-      double number = 0;
-      if (!CLI::detail::lexical_cast(*rate, number) || number <= 0)
-        throw CLI::ValidationError("--rate", "a positive number, or max");
-      options->rate = number;
-    }
+  add_percent(command, "--duplicates", options.duplicates_percent, "per cent of the messages that are published twice");
+  add_percent(command, "--malformed", options.malformed_percent, "per cent of the messages that cannot be decoded");
+  add_duration(command, "--ramp", options.ramp, "grow to the full rate in this time");
+}
+
+void add_load_rows(CLI::App& command, load_table_options& options) {
+  command.add_option("--table", options.pipeline, "insert rows into the table of this publish pipeline")
+    ->type_name("PIPELINE");
+  command.add_flag("--create", options.create, "with --table: make the table where it is missing");
+  command.add_option("--monitors", options.monitors, "with --table: values of shard_by, m00001 and so on")
+    ->capture_default_str()
+    ->check(CLI::PositiveNumber);
+  command.add_option("--writers", options.writers, "with --table: connections that commit at the same time")
+    ->capture_default_str()
+    ->check(CLI::Range(1, 100));
+  add_percent(command, "--late", options.late_percent,
+              "with --table: per cent of the transactions that stay open, so that their ids become visible late");
+  add_duration(command, "--late-for", options.late_for, "with --table: how long those stay open at most (default 5s)");
+  add_percent(command, "--updates", options.updates_percent,
+              "with --table: per cent of the transactions that update rows which are there (on_update: publish)");
+  add_percent(command, "--rollbacks", options.rollbacks_percent,
+              "with --table: per cent of the transactions that are rolled back, which leaves gaps in the ids");
+}
+
+void check_load(const CLI::App& command, const load_options& messages) {
+  const bool rows = command.get_option("--table")->count() > 0;
+  if (rows)
+    refuse(command,
+           {"--pipeline", "--broker", "--topic", "--devices", "--qos", "--connections", "--duplicates", "--malformed",
+            "--ramp"},
+           "is for devices that publish messages (--pipeline or --broker); --table inserts rows, of --monitors, over "
+           "--writers");
+  else
+    refuse(command, {"--create", "--monitors", "--writers", "--late", "--late-for", "--updates", "--rollbacks"},
+           "is for rows in the table of a publish pipeline: name that with --table PIPELINE");
+  if (rows && messages.config.empty())
+    throw CLI::RequiredError("--config (it says where the table is)");
+  if (messages.config.empty() && messages.broker_url.empty())
+    throw CLI::RequiredError("--config or --broker");
+}
+
+void add_load(CLI::App& app, action& chosen) {
+  auto* command =
+    app.add_subcommand("load", "Simulate devices that publish, or a plant that inserts, and write down what they did");
+  command->footer(
+    "  penstock load --config penstock.yaml --pipeline telemetry --devices 5000 --rate 10000 --ledger sent.csv\n"
+    "  penstock load --broker mqtt://127.0.0.1:1883 --topic 'users/{user_id}/devices/{device_id}/telemetry'\n"
+    "  penstock load --config penstock.yaml --table TableA --create --count 50000 --late 2 --ledger rows.csv\n\n"
+    "With --config the messages have the shape of a pipeline's columns, with --broker that of telemetry.\n"
+    "--table inserts rows for a publish pipeline instead, in transactions of up to 100 rows.\n"
+    "The ledger is for `penstock verify`: with --pipeline for messages, with --topic for rows.");
+  auto messages = std::make_shared<load_options>();
+  auto rows = std::make_shared<load_table_options>();
+  auto duration = std::make_shared<std::chrono::milliseconds>(0);
+  add_config(*command, messages->config, messages->node, false);
+  add_load_messages(*command, *messages);
+  add_load_rows(*command, *rows);
+  command->add_option("--count", messages->count,
+                      "distinct messages, or rows (default 10000, or what --duration allows)");
+  add_duration(*command, "--duration", *duration, "go on this long, for example 30s");
+  add_rate(*command, messages->rate, "distinct messages, or rows, a second in all, or max");
+  command->add_option("--seed", messages->seed, "the same seed makes the same values")->capture_default_str();
+  command->add_option("--ledger", messages->ledger, "write down here what was sent, or committed");
+  add_duration(*command, "--timeout", messages->timeout,
+               "give up when the broker, or the database, was away for this long (default 30s)");
+  command->callback([&chosen, command, messages, rows, duration] {
+    check_load(*command, *messages);
     if (duration->count() > 0)
-      options->duration = *duration;
-    chosen = [options] { return load(*options, std::cout, std::cerr); };
+      messages->duration = *duration;
+    rows->config = messages->config;
+    rows->node = messages->node;
+    rows->count = messages->count;
+    rows->duration = messages->duration;
+    rows->rate = messages->rate;
+    rows->seed = messages->seed;
+    rows->ledger = messages->ledger;
+    rows->timeout = messages->timeout;
+    if (command->get_option("--table")->count() > 0)
+      chosen = [rows] { return load_table(*rows, std::cout, std::cerr); };
+    else
+      chosen = [messages] { return load(*messages, std::cout, std::cerr); };
   });
 }
 
+void check_verify(const CLI::App& command) {
+  const bool topic = command.get_option("--topic")->count() > 0;
+  if (topic)
+    refuse(command, {"--pipeline"},
+           "names an ingest pipeline, whose rows are looked for in the database; --topic names a publish pipeline, "
+           "whose messages are read from the broker: give one of them");
+  else
+    refuse(command, {"--subscribe", "--client-id"}, "is for reading messages from the broker: --topic PIPELINE");
+  const bool ledger = command.get_option("--ledger")->count() > 0;
+  const bool subscribe = command.get_option("--subscribe")->count() > 0;
+  if (ledger && subscribe)
+    throw CLI::ValidationError("--ledger", "is for the verdict; --subscribe only makes the session, before the load");
+  if (!ledger && !subscribe)
+    throw CLI::RequiredError("--ledger");
+}
+
 void add_verify(CLI::App& app, action& chosen) {
-  auto* command =
-    app.add_subcommand("verify", "Hold a ledger of `load` against the database: missing, repeated, latency");
-  command->footer("  penstock verify --config penstock.yaml --pipeline telemetry --ledger sent.csv --wait 30s\n\n"
-                  "Exit code 0: nothing is missing and nothing is repeated; 1: something is.");
+  auto* command = app.add_subcommand(
+    "verify", "Hold a ledger of `load` against the database, or against the messages: missing, repeated, latency");
+  command->footer("  penstock verify --config penstock.yaml --pipeline telemetry --ledger sent.csv --wait 30s\n"
+                  "  penstock verify --config penstock.yaml --topic TableA --subscribe     # before the load\n"
+                  "  penstock verify --config penstock.yaml --topic TableA --ledger rows.csv --wait 30s\n\n"
+                  "--pipeline looks for the rows of messages in the database. --topic reads the messages of rows from\n"
+                  "the broker, over a session that keeps them while nobody reads; it may run beside the load.\n"
+                  "Exit code 0: nothing is missing, repeated or out of order; 1: something is.");
   auto options = std::make_shared<verify_options>();
+  auto topic = std::make_shared<verify_topic_options>();
   add_config(*command, options->config, options->node);
-  command->add_option("--pipeline", options->pipeline, "the pipeline (default: that of the ledger)");
-  command->add_option("--ledger", options->ledger, "what `penstock load --ledger` wrote")->required();
-  add_duration(*command, "--wait", options->wait, "wait at most this long for what is missing");
+  command->add_option("--pipeline", options->pipeline, "the ingest pipeline (default: that of the ledger)");
+  command->add_option("--topic", topic->pipeline, "the publish pipeline whose messages to read")->type_name("PIPELINE");
+  command->add_option("--ledger", options->ledger, "what `penstock load --ledger` wrote");
+  add_duration(*command, "--wait", options->wait,
+               "wait at most this long for what is missing; with --topic, while nothing comes");
+  command->add_option("--client-id", topic->client_id,
+                      "with --topic: of the session (default penstock-verify-PIPELINE)");
+  command->add_flag("--subscribe", topic->subscribe, "with --topic: only make the session, without what it had kept");
   command->add_flag("--json", options->json, "as JSON (keys: docs/operation.md)");
-  command->callback([&chosen, options] { chosen = [options] { return verify(*options, std::cout, std::cerr); }; });
+  command->callback([&chosen, command, options, topic] {
+    check_verify(*command);
+    topic->config = options->config;
+    topic->node = options->node;
+    topic->ledger = options->ledger;
+    topic->wait = options->wait;
+    topic->json = options->json;
+    if (command->get_option("--topic")->count() > 0)
+      chosen = [topic] { return verify_topic(*topic, std::cout, std::cerr); };
+    else
+      chosen = [options] { return verify(*options, std::cout, std::cerr); };
+  });
 }
 
 void add_dead_letters_list(CLI::App& group, const std::shared_ptr<dead_letters_options>& options, action& chosen) {

@@ -4,6 +4,7 @@
 #include "nodes/pipeline.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/version.hpp"
+#include "storage/source.hpp"
 #include "storage/store.hpp"
 #include "telemetry/log.hpp"
 #include "web/http_server.hpp"
@@ -36,16 +37,22 @@ telemetry::node_status identity(const config::configuration& configuration) {
 /// Tables that do not fit are a broken configuration, told before anything starts; a database that is away is not.
 result<void> check_tables(const config::configuration& configuration) {
   std::string wrong;
-  for (const auto& [name, pipeline] : configuration.ingest) {
-    auto store = storage::open(configuration.databases.at(pipeline.database));
-    auto checked = store ? (*store)->prepare(storage::table_of(pipeline)) : result<void>{store.error()};
+  const auto note = [&](const std::string& direction, const std::string& name, const result<void>& checked) {
     if (checked)
-      continue;
+      return;
     if (disposition_of(checked.error().code) == disposition::fatal)
-      wrong += (wrong.empty() ? "" : "\n") + ("ingest." + name + ": " + checked.error().message);
+      wrong += (wrong.empty() ? "" : "\n") + (direction + "." + name + ": " + checked.error().message);
     else
       log::warning(component, name, "the database is not ready ({}); going on, it is tried again",
                    checked.error().to_string());
+  };
+  for (const auto& [name, pipeline] : configuration.ingest) {
+    auto store = storage::open(configuration.databases.at(pipeline.database));
+    note("ingest", name, store ? (*store)->prepare(storage::table_of(pipeline)) : result<void>{store.error()});
+  }
+  for (const auto& [name, pipeline] : configuration.publish) {
+    const auto source = storage::open_source(configuration.databases.at(pipeline.database), pipeline);
+    note("publish", name, source ? result<void>{} : result<void>{source.error()});
   }
   if (!wrong.empty())
     return error{errc::configuration, wrong};

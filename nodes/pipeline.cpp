@@ -5,7 +5,9 @@
 #include "actors/embedded_broker.hpp"
 #include "actors/ingestor.hpp"
 #include "actors/mqtt_session.hpp"
+#include "actors/poller.hpp"
 #include "actors/presence.hpp"
+#include "actors/publisher.hpp"
 #include "nodes/version.hpp"
 
 #include <algorithm>
@@ -101,6 +103,56 @@ child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
   return spec;
 }
 
+std::string poller_name(const config::publish& pipeline) { return pipeline.name + "/poller"; }
+
+const config::database& tracking_database(const node_context& context, const config::publish& pipeline) {
+  const auto& name = pipeline.tracking.database.empty() ? pipeline.database : pipeline.tracking.database;
+  return context.configuration.databases.at(name);
+}
+
+child_spec poller_of(node_context& context, const config::publish& pipeline) {
+  poller_config config;
+  config.name = poller_name(pipeline);
+  config.pipeline = pipeline;
+  config.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline] {
+    return storage::open_source(database, pipeline);
+  };
+  config.open_tracking = [database = tracking_database(context, pipeline), pipeline] {
+    return storage::open_tracking(database, pipeline);
+  };
+  if (pipeline.detect.notify == config::notification::automatic)
+    config.watch_source = [database = context.configuration.databases.at(pipeline.database),
+                           table = pipeline.table](std::function<void()> on_change) {
+      return storage::watch_changes(database, table, std::move(on_change));
+    };
+  config.board = context.board.publish(pipeline.name);
+  for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
+    config.shards.push_back(context.board.publish_shard(pipeline.name, shard));
+  child_spec spec;
+  spec.name = config.name;
+  spec.kind = poller_state::name;
+  spec.start = [config](caf::actor_system& system) {
+    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(poller, config));
+  };
+  return spec;
+}
+
+child_spec publisher_of(node_context& context, const config::publish& pipeline, std::uint32_t shard) {
+  publisher_config config;
+  config.name = pipeline.name + "/publisher/" + std::to_string(shard);
+  config.shard = shard;
+  config.open_session =
+    publish_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
+  config.board = context.board.publish_shard(pipeline.name, shard);
+  child_spec spec;
+  spec.name = config.name;
+  spec.kind = publisher_state::name;
+  spec.start = [config](caf::actor_system& system) {
+    return caf::actor_cast<caf::actor>(system.spawn(publisher, config));
+  };
+  return spec;
+}
+
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
   if (writer && ingestor)
     caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer));
@@ -133,13 +185,34 @@ child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline
   return supervisor_of(context, std::move(config), std::move(children));
 }
 
+child_spec publish_pipeline(node_context& context, const config::publish& pipeline) {
+  std::vector<child_spec> children{poller_of(context, pipeline)};
+  std::vector<std::string> publishers;
+  for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
+    children.push_back(publisher_of(context, pipeline, shard));
+    publishers.push_back(children.back().name);
+  }
+  auto config = supervised(context, pipeline.name);
+  config.on_start = [poller = poller_name(pipeline), publishers](const std::string& child, const auto& find) {
+    const auto source = find(poller);
+    for (const auto& publisher : publishers)
+      if (child == poller || child == publisher)
+        if (const auto target = find(publisher); source && target)
+          caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
+  };
+  return supervisor_of(context, std::move(config), std::move(children));
+}
+
 caf::actor start_root(caf::actor_system& system, node_context& context) {
   std::vector<child_spec> children;
-  children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() + 1);
+  children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() +
+                   context.configuration.publish.size() + 1);
   for (const auto& [name, process] : context.embedded_brokers)
     children.push_back(embedded_broker_child(name, process, context.board));
   for (const auto& [unused, pipeline] : context.configuration.ingest)
     children.push_back(ingest_pipeline(context, pipeline));
+  for (const auto& [unused, pipeline] : context.configuration.publish)
+    children.push_back(publish_pipeline(context, pipeline));
   if (context.configuration.control)
     children.push_back(presence_child(
       {context.node_id, std::string{version()}, context.configuration, &context.board, &context.directory}));

@@ -2,15 +2,20 @@
 //
 //   root                          one_for_one; stops all its children together
 //   ├── broker/NAME               embedded mosquitto, for each that is configured
-//   ├── NAME                      a pipeline: one_for_one
+//   ├── NAME                      an ingest pipeline: one_for_one
 //   │   ├── NAME/batch-writer/0   one connection to the database a lane, a thread of its own
 //   │   ├── NAME/ingestor/0       one MQTT session a shard
 //   │   ├── NAME/ingestor/1 ...
 //   │   └── NAME/archiver         deletes what is older than `retention`, where configured
+//   ├── NAME                      a publish pipeline: one_for_one
+//   │   ├── NAME/poller           reads the source and writes the tracking table, a thread of its own
+//   │   ├── NAME/publisher/0      one MQTT session a shard
+//   │   └── NAME/publisher/1 ...
 //   └── presence                  status and control topic, where configured
 //
 // A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when a
-// batch-writer fails, and send it again to the next one. A pipeline that keeps failing fails as a whole, and is
+// batch-writer fails, and send it again to the next one; publishers begin anew with a new poller, from what is
+// committed. A pipeline that keeps failing fails as a whole, and is
 // restarted by the root; a root that keeps failing ends the process (exit code 70).
 #pragma once
 
@@ -39,6 +44,9 @@ struct node_context {
 
 /// The supervisor of one ingest pipeline.
 actors::child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline);
+
+/// The supervisor of one publish pipeline.
+actors::child_spec publish_pipeline(node_context& context, const config::publish& pipeline);
 
 /// The whole tree. `context` must outlive it.
 caf::actor start_root(caf::actor_system& system, node_context& context);

@@ -18,10 +18,12 @@ publisher_pool::publisher_pool(const config::broker& broker, std::size_t connect
     options.client_id = "penstock-load-" + run + "-" + std::to_string(i);
     options.clean_start = true;
     mqtt::client_handlers handlers;
-    handlers.on_published = [this, i](std::uint64_t token, std::uint8_t reason) {
+    handlers.on_published = [this, i](std::span<const mqtt::completion> completions) {
       const std::lock_guard lock{mutex_};
-      arrived_.push_back({i, {token, reason}});
-      if (arrived_.size() == 1)
+      const bool first = arrived_.empty();
+      for (const auto& one : completions)
+        arrived_.push_back({i, {one.token, one.reason}});
+      if (first)
         changed_.notify_one();
     };
     handlers.on_burst = [](const std::shared_ptr<const mqtt::burst>&) {};

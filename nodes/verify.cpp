@@ -1,16 +1,14 @@
 #include "nodes/verify.hpp"
 
-#include "core/histogram.hpp"
 #include "nodes/check.hpp"
 #include "nodes/command_support.hpp"
 #include "nodes/exit_codes.hpp"
+#include "nodes/fingerprint.hpp"
 #include "nodes/ledger.hpp"
 #include "nodes/row_key.hpp"
-
-#include <nlohmann/json.hpp>
+#include "nodes/verdict.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <ostream>
 #include <thread>
 
@@ -21,38 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr std::size_t offenders_max = 10;
-
-/// 128 bits of a key: enough that no two of a ledger meet.
-struct fingerprint {
-  std::uint64_t high = 0;
-  std::uint64_t low = 0;
-  friend auto operator<=>(const fingerprint&, const fingerprint&) = default;
-};
-
-std::uint64_t mixed(std::uint64_t value) {
-  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccdu;
-  value = (value ^ (value >> 33)) * 0xc4ceb9fe1a85ec53u;
-  return value ^ (value >> 33);
-}
-
-/// Two runs of FNV-1a with different bases, over the values and their lengths.
-fingerprint fingerprint_of(const std::vector<std::string>& values) {
-  fingerprint out{0xcbf29ce484222325u, 0x9ae16a3b2f90404fu};
-  const auto add = [&](unsigned char byte) {
-    out.high = (out.high ^ byte) * 0x100000001b3u;
-    out.low = (out.low ^ byte) * 0x9e3779b97f4a7c15u;
-    out.low ^= out.low >> 29;
-  };
-  for (const std::string& value : values) {
-    for (const char c : value)
-      add(static_cast<unsigned char>(c));
-    for (std::size_t length = value.size() + 1; length > 0; length >>= 8)
-      add(static_cast<unsigned char>(length));
-  }
-  return {mixed(out.high), mixed(out.low)};
-}
-
 struct expected {
   fingerprint key;
   std::uint32_t line = 0;
@@ -61,12 +27,6 @@ struct expected {
   std::uint32_t acknowledged : 1 = 0;
   std::uint32_t unrouted : 1 = 0;
   std::uint32_t dead_lettered : 1 = 0;
-};
-
-struct offender {
-  std::string what;
-  std::size_t line = 0;
-  std::vector<std::string> values;
 };
 
 struct verdict {
@@ -97,8 +57,6 @@ public:
 
   result<ledger_header> read(const std::filesystem::path& file);
   result<verdict> hold_against(storage::store& database);
-  /// The values of the offenders, from the file: in memory there are only fingerprints.
-  void name_offenders(const std::filesystem::path& file, verdict& found) const;
   const histogram& latencies() const { return latencies_; }
 
 private:
@@ -212,38 +170,16 @@ result<verdict> comparison::hold_against(storage::store& database) {
   return found;
 }
 
-void comparison::name_offenders(const std::filesystem::path& file, verdict& found) const {
-  std::size_t unnamed = found.offenders.size();
-  if (unnamed == 0)
-    return;
-  static_cast<void>(read_ledger(file, [&](std::size_t number, const ledger_line& line) {
-    for (offender& one : found.offenders)
-      if (one.line == number) {
-        one.values = line.values;
-        --unnamed;
-      }
-    return unnamed > 0;
-  }));
-}
-
-double milliseconds_of(std::uint64_t microseconds) { return static_cast<double>(microseconds) / 1e3; }
-
 nlohmann::ordered_json as_json(const verdict& found, const verify_options& options, const ledger_header& header,
                                const histogram& latencies, double waited) {
   nlohmann::ordered_json offenders = nlohmann::ordered_json::array();
   for (const offender& one : found.offenders) {
-    nlohmann::ordered_json entry = {{"what", one.what}, {"line", one.line}};
-    if (one.what == "dead_letter_missing" && !one.values.empty())
+    const bool letter = one.what == "dead_letter_missing";
+    auto entry = offender_json(one, letter ? std::vector<std::string>{} : header.key);
+    if (letter && !one.values.empty())
       entry["id"] = one.values.front();
-    else
-      for (std::size_t i = 0; i < one.values.size() && i < header.key.size(); ++i)
-        entry["key"][header.key[i]] = one.values[i];
     offenders.push_back(std::move(entry));
   }
-  nlohmann::ordered_json latency = {{"samples", latencies.count()}};
-  for (const auto& [name, fraction] : {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}})
-    latency[name] = milliseconds_of(latencies.percentile(fraction));
-  latency["max"] = milliseconds_of(latencies.max());
   return {{"verdict", found.good() ? "good" : "bad"},
           {"pipeline", options.pipeline},
           {"ledger", options.ledger.string()},
@@ -261,46 +197,29 @@ nlohmann::ordered_json as_json(const verdict& found, const verify_options& optio
             {"missing", found.malformed_missing},
             {"refused", found.refused},
             {"unexpected", found.unexpected}}},
-          {"latency_ms", latency},
+          {"latency_ms", latency_json(latencies)},
           {"waited_s", waited},
           {"offenders", offenders}};
 }
 
 void print_text(std::ostream& out, const verdict& found, const ledger_header& header, const histogram& latencies) {
-  const auto line = [&](const char* what, std::uint64_t number, const char* more = "") {
-    std::string digits = with_commas(number);
-    digits.insert(0, 14 - std::min<std::size_t>(digits.size(), 14), ' ');
-    out << "  " << what << std::string(24 - std::min<std::size_t>(std::string_view{what}.size(), 24), ' ') << digits
-        << more << '\n';
-  };
-  line("sent", found.sent);
-  line("confirmed", found.confirmed, "  by the broker");
-  line("stored", found.stored);
-  line("missing", found.missing);
-  line("repeated", found.repeated);
-  line("unconfirmed but stored", found.unconfirmed_stored);
+  print_count(out, "sent", found.sent);
+  print_count(out, "confirmed", found.confirmed, "  by the broker");
+  print_count(out, "stored", found.stored);
+  print_count(out, "missing", found.missing);
+  print_count(out, "repeated", found.repeated);
+  print_count(out, "unconfirmed but stored", found.unconfirmed_stored);
   if (found.unrouted > 0)
-    line("without a subscriber", found.unrouted, "  thrown away by the broker, which said so");
-  line("malformed, confirmed", found.malformed);
-  line("  dead-lettered", found.malformed_there);
-  line("  not dead-lettered", found.malformed_missing);
-  line("other dead letters", found.refused + found.unexpected, found.refused > 0 ? "  (good messages among them)" : "");
-  line("rows of others", found.foreign);
-  if (latencies.count() > 0) {
-    char text[160];
-    std::snprintf(text, sizeof text,
-                  "  publish to visible row: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms (%llu samples)\n",
-                  milliseconds_of(latencies.percentile(0.5)), milliseconds_of(latencies.percentile(0.9)),
-                  milliseconds_of(latencies.percentile(0.99)), milliseconds_of(latencies.max()),
-                  static_cast<unsigned long long>(latencies.count()));
-    out << text;
-  }
-  for (const offender& one : found.offenders) {
-    out << "  " << one.what << " (line " << one.line << "):";
-    for (std::size_t i = 0; i < one.values.size(); ++i)
-      out << ' ' << (one.what == "dead_letter_missing" ? "id" : header.key[i]) << '=' << one.values[i];
-    out << '\n';
-  }
+    print_count(out, "without a subscriber", found.unrouted, "  thrown away by the broker, which said so");
+  print_count(out, "malformed, confirmed", found.malformed);
+  print_count(out, "  dead-lettered", found.malformed_there);
+  print_count(out, "  not dead-lettered", found.malformed_missing);
+  print_count(out, "other dead letters", found.refused + found.unexpected,
+              found.refused > 0 ? "  (good messages among them)" : "");
+  print_count(out, "rows of others", found.foreign);
+  print_latency(out, "publish to visible row", latencies);
+  for (const offender& one : found.offenders)
+    print_offender(out, one, one.what == "dead_letter_missing" ? std::vector<std::string>{"id"} : header.key);
   out << (found.good() ? "verdict: good, nothing missing and nothing repeated\n" : "verdict: BAD\n");
 }
 
@@ -346,7 +265,10 @@ int verify(const verify_options& given, std::ostream& out, std::ostream& err) {
       return exit_unavailable;
     }
     if (found && (over || found->complete())) {
-      compared.name_offenders(options.ledger, *found);
+      name_offenders(found->offenders, [&](const value_visitor& visit) {
+        static_cast<void>(read_ledger(
+          options.ledger, [&](std::size_t number, const ledger_line& line) { return visit(number, line.values); }));
+      });
       if (options.json)
         out << as_json(*found, options, *header, compared.latencies(),
                        std::chrono::duration<double>(now - started).count())

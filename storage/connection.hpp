@@ -1,6 +1,6 @@
 // What a database adds to the store (storage/sql_store.hpp): one implementation each, in storage/sqlite.cpp,
-// storage/postgresql.cpp and storage/mariadb.cpp. To add a database: implement `connection`, and name it in open() of
-// storage/store.cpp.
+// storage/postgresql.cpp and storage/mariadb.cpp. To add a database: implement `connection`, and name it in
+// open_connection() of storage/store.cpp.
 //
 // A connection belongs to one thread at a time. Every call ends: with an error after the time limits of the
 // configuration where the database does not answer.
@@ -106,5 +106,8 @@ protected:
   connection(const connection&) = default;
   connection& operator=(const connection&) = default;
 };
+
+/// A connection to a database of any kind; see open() in store.hpp.
+result<std::unique_ptr<connection>> open_connection(const config::database& database, access access);
 
 } // namespace penstock::storage

@@ -3,38 +3,13 @@
 #include "core/assert.hpp"
 #include "core/hex.hpp"
 #include "storage/key_text.hpp"
+#include "storage/transaction.hpp"
 
 #include <algorithm>
 
 namespace penstock::storage {
 
 namespace {
-
-/// Rolled back unless committed.
-class transaction {
-public:
-  static result<transaction> begin(connection& database) {
-    if (auto begun = database.begin(); !begun)
-      return begun.error();
-    return transaction{database};
-  }
-  transaction(transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
-  transaction& operator=(transaction&&) = delete;
-  ~transaction() {
-    if (database_)
-      database_->roll_back();
-  }
-  result<void> commit() {
-    if (auto committed = database_->commit(); !committed)
-      return committed;
-    database_ = nullptr;
-    return {};
-  }
-
-private:
-  explicit transaction(connection& database) : database_(&database) {}
-  connection* database_;
-};
 
 void add(std::map<std::string, kept_letter>& letters, const record::letter_view& letter) {
   auto id = dead_letter_id(letter.topic, letter.payload);

@@ -40,14 +40,18 @@ std::string dead_letter_id(std::string_view topic, std::string_view payload) {
   return to_hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
+result<std::unique_ptr<connection>> open_connection(const config::database& database, access access) {
+  switch (database.kind) {
+  case config::database_kind::sqlite: return open_sqlite(database, access);
+  case config::database_kind::postgresql: return open_postgresql(database, access);
+  case config::database_kind::mysql: return open_mariadb(database, access);
+  }
+  return error{errc::unsupported, "no such kind of database"};
+}
+
 result<std::unique_ptr<store>> open(const config::database& database, access access,
                                     const config::dead_letters& letters) {
-  result<std::unique_ptr<connection>> opened = error{errc::unsupported, "no such kind of database"};
-  switch (database.kind) {
-  case config::database_kind::sqlite: opened = open_sqlite(database, access); break;
-  case config::database_kind::postgresql: opened = open_postgresql(database, access); break;
-  case config::database_kind::mysql: opened = open_mariadb(database, access); break;
-  }
+  auto opened = open_connection(database, access);
   if (!opened)
     return opened.error();
   return std::unique_ptr<store>{std::make_unique<sql_store>(*std::move(opened), access, letters)};

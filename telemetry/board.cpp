@@ -243,6 +243,19 @@ std::shared_ptr<shard_board> board::shard(const std::string& pipeline, std::uint
   return slot;
 }
 
+std::shared_ptr<publish_board> board::publish(const std::string& pipeline) {
+  std::lock_guard lock{mutex_};
+  return publishes_[pipeline].pipeline;
+}
+
+std::shared_ptr<publish_shard_board> board::publish_shard(const std::string& pipeline, std::uint32_t shard) {
+  std::lock_guard lock{mutex_};
+  auto& slot = publishes_[pipeline].shards[shard];
+  if (!slot)
+    slot = std::make_shared<publish_shard_board>(shard);
+  return slot;
+}
+
 void board::actor_up(const std::string& name, std::string_view kind) {
   std::lock_guard lock{mutex_};
   const auto [position, first] = actors_.try_emplace(name);
@@ -288,6 +301,19 @@ pipeline_status board::status_of(const std::string& name, const pipeline_slot& s
   return pipeline;
 }
 
+publish_status board::status_of(const std::string& name, const publish_slot& slot, monotonic now) {
+  auto pipeline = slot.pipeline->status();
+  pipeline.name = name;
+  for (const auto& [number, shard] : slot.shards) {
+    const auto& status = pipeline.shards.emplace_back(shard->status(now));
+    pipeline.account += status.account;
+    pipeline.reclaimed += status.reclaimed;
+    pipeline.backlog += status.backlog;
+    pipeline.sent_rate += status.sent_rate;
+  }
+  return pipeline;
+}
+
 snapshot board::snapshot() const { return snapshot(wall_now(), std::chrono::steady_clock::now()); }
 
 snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
@@ -300,6 +326,8 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
   result.brokers = values_of(brokers_, result.brokers);
   for (const auto& [name, slot] : pipelines_)
     result.pipelines.push_back(status_of(name, slot, now, now_monotonic));
+  for (const auto& [name, slot] : publishes_)
+    result.publishes.push_back(status_of(name, slot, now_monotonic));
   return result;
 }
 
@@ -316,6 +344,15 @@ readiness ready(const snapshot& snapshot) {
           pipeline.name + ": " +
           (pipeline.writers.size() == 1 ? "the writer" : "writer " + std::to_string(writer.lane)) + " is " +
           std::string{name_of(writer.state)} + ": " + writer.reason);
+  }
+  for (const auto& pipeline : snapshot.publishes) {
+    for (const auto& shard : pipeline.shards)
+      if (!shard.connection.connected)
+        result.reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
+                                 " is not connected: " + shard.connection.reason);
+    if (pipeline.state != writer_state::running)
+      result.reasons.push_back(pipeline.name + ": the poller is " + std::string{name_of(pipeline.state)} + ": " +
+                               pipeline.reason);
   }
   result.ready = result.reasons.empty();
   return result;

@@ -7,7 +7,9 @@
 #include "core/histogram.hpp"
 #include "core/rate_meter.hpp"
 #include "core/types.hpp"
+#include "telemetry/component_status.hpp"
 #include "telemetry/process.hpp"
+#include "telemetry/publish_board.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -45,22 +47,6 @@ struct account {
   account& operator+=(const account& other);
   friend bool operator==(const account&, const account&) = default;
 };
-
-struct connection_status {
-  bool connected = false;
-  bool session_present = false;
-  std::uint8_t protocol = 0;       ///< 4: MQTT 3.1.1, 5: MQTT 5, 0: never connected
-  std::string reason = "starting"; ///< why it is not connected; empty while it is
-  std::uint64_t connects = 0;      ///< in this process, over all incarnations of the ingestor
-  std::uint64_t sessions_lost = 0; ///< connects where the broker had forgotten the session
-};
-
-enum class writer_state : std::uint8_t {
-  running,
-  waiting, ///< cannot write now and tries again by itself (database locked, full, away)
-  stopped, ///< a person must change something
-};
-std::string_view name_of(writer_state state) noexcept; ///< "running", ...
 
 struct writer_status {
   std::uint32_t lane = 0;
@@ -128,12 +114,13 @@ struct snapshot {
   wall_time taken;
   node_status node;
   process_status process;
-  std::vector<pipeline_status> pipelines; ///< by name, as are the others
+  std::vector<pipeline_status> pipelines; ///< the ingest ones; by name, as are the others
+  std::vector<publish_status> publishes;
   std::vector<actor_status> actors;
   std::vector<broker_status> brokers; ///< the embedded ones
 };
 
-/// Ready: every shard of every pipeline is connected and every writer runs.
+/// Ready: every shard of every pipeline is connected, and every writer and poller runs.
 struct readiness {
   bool ready = true;
   std::vector<std::string> reasons; ///< what is not, one line each
@@ -221,6 +208,8 @@ public:
   std::shared_ptr<pipeline_board> pipeline(const std::string& name);
   std::shared_ptr<writer_board> writer(const std::string& pipeline, std::uint32_t lane);
   std::shared_ptr<shard_board> shard(const std::string& pipeline, std::uint32_t shard);
+  std::shared_ptr<publish_board> publish(const std::string& pipeline);
+  std::shared_ptr<publish_shard_board> publish_shard(const std::string& pipeline, std::uint32_t shard);
 
   /// An actor runs. The second `up` of a name and every later one is a restart.
   void actor_up(const std::string& name, std::string_view kind);
@@ -239,13 +228,19 @@ private:
     std::map<std::uint32_t, std::shared_ptr<writer_board>> writers;
     std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
   };
+  struct publish_slot {
+    std::shared_ptr<publish_board> pipeline = std::make_shared<publish_board>();
+    std::map<std::uint32_t, std::shared_ptr<publish_shard_board>> shards;
+  };
   pipeline_slot& slot_of(const std::string& pipeline);
   static pipeline_status status_of(const std::string& name, const pipeline_slot& slot, wall_time now,
                                    monotonic now_monotonic);
+  static publish_status status_of(const std::string& name, const publish_slot& slot, monotonic now);
 
   const node_status node_;
   mutable std::mutex mutex_;
   std::map<std::string, pipeline_slot> pipelines_;
+  std::map<std::string, publish_slot> publishes_;
   std::map<std::string, actor_status> actors_;
   std::map<std::string, broker_status> brokers_;
 };

@@ -155,6 +155,65 @@ void add_writers(exposition& out, const snapshot& snapshot) {
                   [](const pipeline_status& pipeline) -> const histogram& { return pipeline.latency; });
 }
 
+template <class Value>
+void add_by_publish_shard(family& family, const snapshot& snapshot, Value value) {
+  for (const auto& pipeline : snapshot.publishes)
+    for (const auto& shard : pipeline.shards)
+      family.add(label_list{{"pipeline", pipeline.name}, {"shard", std::to_string(shard.shard)}}, value(shard));
+}
+
+template <class Value>
+void add_by_publish(family& family, const snapshot& snapshot, Value value) {
+  for (const auto& pipeline : snapshot.publishes)
+    family.add(label_list{{"pipeline", pipeline.name}}, value(pipeline));
+}
+
+void add_publish_shards(exposition& out, const snapshot& snapshot) {
+  using shard = publish_shard_status;
+  add_by_publish_shard(out.counter("penstock_publish_claimed_total", "Rows that were claimed to be published"),
+                       snapshot, [](const shard& one) { return one.account.claimed; });
+  add_by_publish_shard(out.counter("penstock_publish_sent_total", "Rows that the broker has acknowledged"), snapshot,
+                       [](const shard& one) { return one.account.sent; });
+  add_by_publish_shard(out.counter("penstock_publish_refused_total", "Rows that can never be published, or that the"
+                                                                     " broker refused"),
+                       snapshot, [](const shard& one) { return one.account.refused; });
+  add_by_publish_shard(out.counter("penstock_publish_held_total", "Rows whose outcome is unknown and that are held"),
+                       snapshot, [](const shard& one) { return one.account.held; });
+  add_by_publish_shard(out.counter("penstock_publish_reclaimed_total", "Rows that were sent again under a new claim"),
+                       snapshot, [](const shard& one) { return one.reclaimed; });
+  add_by_publish_shard(out.gauge("penstock_publish_in_flight", "Claims whose handshake is open"), snapshot,
+                       [](const shard& one) { return one.account.in_flight; });
+  add_by_publish_shard(out.gauge("penstock_publish_window", "Claims that the session allows to be in flight"), snapshot,
+                       [](const shard& one) { return std::uint64_t{one.window}; });
+  add_by_publish_shard(out.gauge("penstock_publish_backlog", "Rows that are read and not yet claimed"), snapshot,
+                       [](const shard& one) { return one.backlog; });
+  add_by_publish_shard(out.gauge("penstock_publish_connected", "1 while the session with the broker is connected"),
+                       snapshot, [](const shard& one) { return one.connection.connected; });
+  add_by_publish_shard(out.counter("penstock_publish_sessions_lost_total", "Connections where the broker had forgotten"
+                                                                           " the session"),
+                       snapshot, [](const shard& one) { return one.connection.sessions_lost; });
+}
+
+void add_publishes(exposition& out, const snapshot& snapshot) {
+  add_publish_shards(out, snapshot);
+  auto& state = out.gauge("penstock_poller_state", "1 for the state that the poller is in, 0 for the others");
+  for (const auto& pipeline : snapshot.publishes)
+    for (const auto one : {writer_state::running, writer_state::waiting, writer_state::stopped})
+      state.add({{"pipeline", pipeline.name}, {"state", std::string{name_of(one)}}}, pipeline.state == one);
+  add_by_publish(out.counter("penstock_poller_repeats_avoided_total", "Rows that were read again and are tracked"),
+                 snapshot, [](const publish_status& one) { return one.repeats_avoided; });
+  add_by_publish(out.counter("penstock_poller_found_late_total", "Rows that became visible after rows behind them"),
+                 snapshot, [](const publish_status& one) { return one.found_late; });
+  add_by_publish(out.gauge("penstock_poller_gaps", "Ranges of ids that are waited for"), snapshot,
+                 [](const publish_status& one) { return one.gaps; });
+  add_by_publish(out.counter("penstock_poller_polls_total", "Looks at the source table"), snapshot,
+                 [](const publish_status& one) { return one.polls; });
+  add_by_publish(out.counter("penstock_poller_commits_total", "Transactions of the tracking table"), snapshot,
+                 [](const publish_status& one) { return one.commits; });
+  add_by_publish(out.histogram("penstock_publish_lag_seconds", "From a row's `order` to the broker's acknowledgement"),
+                 snapshot, [](const publish_status& one) -> const histogram& { return one.lag; });
+}
+
 void add_node(exposition& out, const snapshot& snapshot) {
   auto& restarts = out.counter("penstock_actor_restarts_total", "Restarts of an actor");
   auto& alive = out.gauge("penstock_actor_alive", "1 while the actor runs");
@@ -181,6 +240,8 @@ std::string to_prometheus(const snapshot& snapshot) {
   add_account(out, snapshot);
   add_shards(out, snapshot);
   add_writers(out, snapshot);
+  if (!snapshot.publishes.empty())
+    add_publishes(out, snapshot);
   add_node(out, snapshot);
   return out.text();
 }

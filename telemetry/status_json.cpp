@@ -92,6 +92,50 @@ json of(const pipeline_status& pipeline) {
           {"shards", shards}};
 }
 
+json of(const publish_account& account) {
+  return {{"claimed", account.claimed}, {"sent", account.sent},           {"refused", account.refused},
+          {"held", account.held},       {"in_flight", account.in_flight}, {"balanced", account.balanced()}};
+}
+
+json of(const publish_shard_status& shard) {
+  const auto& connection = shard.connection;
+  return {{"shard", shard.shard},
+          {"account", of(shard.account)},
+          {"reclaimed", shard.reclaimed},
+          {"connected", connection.connected},
+          {"connection_reason", connection.reason},
+          {"session_present", connection.session_present},
+          {"protocol", connection.protocol},
+          {"connects", connection.connects},
+          {"sessions_lost", connection.sessions_lost},
+          {"window", shard.window},
+          {"backlog", shard.backlog},
+          {"sent_per_second", one_decimal(shard.sent_rate)}};
+}
+
+json of(const publish_status& pipeline) {
+  json shards = json::array();
+  for (const auto& shard : pipeline.shards)
+    shards.push_back(of(shard));
+  return {{"account", of(pipeline.account)},
+          {"state", name_of(pipeline.state)},
+          {"reason", pipeline.reason},
+          {"paused", pipeline.paused},
+          {"last_error", pipeline.last_error},
+          {"last_error_at", pipeline.last_error_at ? json(rfc3339(*pipeline.last_error_at)) : json(nullptr)},
+          {"sent_per_second", one_decimal(pipeline.sent_rate)},
+          {"lag_ms", of(pipeline.lag)},
+          {"backlog", pipeline.backlog},
+          {"reclaimed", pipeline.reclaimed},
+          {"repeats_avoided", pipeline.repeats_avoided},
+          {"found_late", pipeline.found_late},
+          {"gaps", pipeline.gaps},
+          {"gaps_given_up", pipeline.gaps_given_up},
+          {"polls", pipeline.polls},
+          {"commits", pipeline.commits},
+          {"shards", shards}};
+}
+
 } // namespace
 
 std::string to_json(const snapshot& snapshot, int indent) {
@@ -101,6 +145,11 @@ std::string to_json(const snapshot& snapshot, int indent) {
   json pipelines = json::object();
   for (const auto& pipeline : snapshot.pipelines) {
     pipelines[pipeline.name] = of(pipeline);
+    balanced = balanced && pipeline.account.balanced();
+  }
+  json publishes = json::object();
+  for (const auto& pipeline : snapshot.publishes) {
+    publishes[pipeline.name] = of(pipeline);
     balanced = balanced && pipeline.account.balanced();
   }
   json actors = json::object();
@@ -124,6 +173,7 @@ std::string to_json(const snapshot& snapshot, int indent) {
                        {"not_ready", verdict.reasons},
                        {"balanced", balanced},
                        {"pipelines", pipelines},
+                       {"publish", publishes},
                        {"actors", actors},
                        {"brokers", brokers}};
   // Reasons quote what peers sent, which need not be UTF-8.

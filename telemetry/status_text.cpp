@@ -182,6 +182,39 @@ void print_pipeline(std::string& out, const std::string& name, const ordered_jso
   shards.print(out);
 }
 
+void print_publish_equation(std::string& out, const ordered_json& account) {
+  print_pieces(out, {grouped(whole(account, "claimed")) + " claimed", "= " + grouped(whole(account, "sent")) + " sent",
+                     "+ " + grouped(whole(account, "refused")) + " refused",
+                     "+ " + grouped(whole(account, "held")) + " held",
+                     "+ " + grouped(whole(account, "in_flight")) + " in flight:",
+                     account.value("balanced", false) ? "balanced" : "NOT BALANCED"});
+}
+
+void print_publish(std::string& out, const std::string& name, const ordered_json& pipeline) {
+  const auto& lag = object(pipeline, "lag_ms");
+  out += fmt::format("\npublish {}: sent {}, {} rows wait\n", visible(name), rate(number(pipeline, "sent_per_second")),
+                     grouped(whole(pipeline, "backlog")));
+  if (whole(lag, "count") > 0)
+    print_line(out,
+               fmt::format("row to acknowledgement: p50 {}, p90 {}, p99 {}, longest {}", duration(number(lag, "p50")),
+                           duration(number(lag, "p90")), duration(number(lag, "p99")), duration(number(lag, "max"))));
+  print_line(out, fmt::format("poller {}{}: {} looks, {} commits; {} rows found late, {} repeats avoided, {} gaps",
+                              text(pipeline, "state"), pipeline.value("paused", false) ? ", PAUSED" : "",
+                              grouped(whole(pipeline, "polls")), grouped(whole(pipeline, "commits")),
+                              grouped(whole(pipeline, "found_late")), grouped(whole(pipeline, "repeats_avoided")),
+                              grouped(whole(pipeline, "gaps"))));
+  if (const auto error = text(pipeline, "last_error"); !error.empty())
+    print_line(out, fmt::format("last error, {}: {}", text(pipeline, "last_error_at"), error));
+  print_publish_equation(out, object(pipeline, "account"));
+  table shards{1};
+  shards.add({"shard", "sent", "in flight", "window", "waiting", "connection"});
+  for (const auto& shard : object(pipeline, "shards"))
+    shards.add({std::to_string(whole(shard, "shard")), rate(number(shard, "sent_per_second")),
+                grouped(whole(object(shard, "account"), "in_flight")), grouped(whole(shard, "window")),
+                grouped(whole(shard, "backlog")), connection_of(shard)});
+  shards.print(out);
+}
+
 void print_actors(std::string& out, const ordered_json& actors) {
   if (actors.empty())
     return;
@@ -210,6 +243,8 @@ std::string print(const ordered_json& status) {
   }
   for (const auto& [name, pipeline] : object(status, "pipelines").items())
     print_pipeline(out, name, pipeline);
+  for (const auto& [name, pipeline] : object(status, "publish").items())
+    print_publish(out, name, pipeline);
   print_actors(out, object(status, "actors"));
   return out;
 }

@@ -125,6 +125,47 @@ TEST(broken_peer, that_speaks_only_3_1_1_is_spoken_to_in_it_at_once) {
   EXPECT_EQ(seen.states.size(), 1u) << "the fall-back is no failure";
 }
 
+TEST(broken_peer, that_does_not_answer_a_publish_is_left_and_the_handshake_goes_on) {
+  const std::string resumed = "\x20\x03\x01\x00\x00"s;
+  std::string pubrec;
+  encode(pubrec, ack_packet{packet_type::pubrec, 5, 0}, version::v5);
+  scripted_peer peer{{accepted, resumed + pubrec, resumed}};
+  io_thread io;
+  recorder seen;
+  auto options = options_for(peer);
+  options.release_by_caller = true;
+  options.publish_timeout = 100ms;
+  client one{io, options, seen.handlers()};
+  one.start();
+  ASSERT_TRUE(seen.await([&] { return seen.state.connected; }));
+  outbound message{"t", "p", 2, false, 1};
+  message.packet_id = 5;
+  one.publish({message});
+  // The second peer has its PUBREC ready; what waits for the caller is not ended.
+  ASSERT_TRUE(seen.await([&] { return seen.past_pubrec.contains(1); }));
+  EXPECT_FALSE(seen.await_for(300ms, [&] { return seen.state.connects > 2; }));
+  one.release_published({5});
+  ASSERT_TRUE(seen.await([&] { return seen.state.connects == 3; })) << "no PUBCOMP came";
+  EXPECT_EQ(seen.states[1].reason->code, errc::timed_out);
+  EXPECT_THAT(seen.states[1].reason->message, HasSubstr("PUBLISH or PUBREL"));
+  EXPECT_EQ(seen.states[3].reason->code, errc::timed_out);
+}
+
+/// mosquitto 2.0.11 closes the connection without a word.
+TEST(broken_peer, that_has_given_the_session_to_another_client_is_known_by_its_reason_code) {
+  std::string goodbye;
+  encode(goodbye, disconnect_packet{0x8e, ""}, version::v5);
+  scripted_peer peer{{accepted + goodbye, accepted}};
+  io_thread io;
+  recorder seen;
+  client one{io, options_for(peer), seen.handlers()};
+  one.start();
+  ASSERT_TRUE(seen.await([&] { return seen.state.connects == 2; }));
+  EXPECT_EQ(seen.states[0].broker_reason, 0);
+  EXPECT_EQ(seen.states[1].broker_reason, 0x8e);
+  EXPECT_EQ(seen.states[2].broker_reason, 0);
+}
+
 TEST(broken_peer, that_stops_answering_pings_is_left) {
   connack_packet answer;
   answer.keep_alive_s = 1;

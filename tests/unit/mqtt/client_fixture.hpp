@@ -91,13 +91,18 @@ struct recorder {
     std::string payload;
     std::uint8_t qos;
     bool duplicate;
+    std::string correlation;
+    std::string message_id;
   };
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<message> received;
   connection_state state;
   std::vector<connection_state> states;
-  std::map<std::uint64_t, std::uint8_t> published;
+  std::map<std::uint64_t, std::uint8_t> published;   ///< done
+  std::map<std::uint64_t, std::uint8_t> past_pubrec; ///< with release_by_caller
+  std::size_t publish_reports = 0;
+  std::size_t dials_wanted = 0; ///< with on_request
   bool stopped = false;
 
   client_handlers handlers() {
@@ -108,9 +113,16 @@ struct recorder {
               states.push_back(now);
               changed.notify_all();
             },
-            [this](std::uint64_t token, std::uint8_t reason) {
+            [this](std::span<const completion> completions) {
               const std::lock_guard lock{mutex};
-              published[token] = reason;
+              ++publish_reports;
+              for (const auto& one : completions)
+                (one.stage == publish_stage::done ? published : past_pubrec)[one.token] = one.reason;
+              changed.notify_all();
+            },
+            [this] {
+              const std::lock_guard lock{mutex};
+              ++dials_wanted;
               changed.notify_all();
             }};
   }
@@ -157,7 +169,8 @@ private:
     const std::lock_guard lock{mutex};
     sequence number = arrived.first;
     for (const auto& one : arrived.messages)
-      received.push_back({number++, std::string{one.topic}, std::string{one.payload}, one.qos, one.duplicate});
+      received.push_back({number++, std::string{one.topic}, std::string{one.payload}, one.qos, one.duplicate,
+                          std::string{one.correlation}, std::string{one.message_id}});
     changed.notify_all();
   }
 };

@@ -188,6 +188,48 @@ TEST(publish, skips_the_properties_that_nobody_reads) {
   EXPECT_EQ(got.payload, "payload");
 }
 
+TEST_P(both_versions, publish_carries_correlation_and_message_id_where_the_version_can) {
+  using namespace std::string_view_literals;
+  for (const std::size_t size : {0u, 1u, 100u, 127u, 128u, 20'000u, 65'535u})
+    for (const std::uint16_t alias : {0, 3}) {
+      const std::string correlation(size, '\xff');
+      const std::string id = size == 0 ? "" : "m-" + std::to_string(size);
+      publish_packet sent{"t", "payload", 7, alias, 1, false, false};
+      sent.correlation = correlation;
+      sent.message_id = id;
+      std::string bytes;
+      encode(bytes, sent, GetParam());
+      EXPECT_EQ(bytes.size(), encoded_size(sent, GetParam()));
+      const auto got = value(decode_publish(whole(bytes), GetParam()));
+      EXPECT_EQ(got.payload, "payload");
+      EXPECT_EQ(got.correlation, GetParam() == version::v5 ? correlation : "");
+      EXPECT_EQ(got.message_id, GetParam() == version::v5 ? id : "");
+      EXPECT_EQ(got.topic_alias, GetParam() == version::v5 ? alias : 0);
+    }
+}
+
+TEST(publish, knows_the_size_it_will_have) {
+  for (const std::size_t size : {0u, 120u, 121u, 16'000u, 16'377u, 16'378u, 2'097'142u, 2'097'143u})
+    for (const std::uint8_t qos : {0, 1})
+      for (const auto version : {version::v3_1_1, version::v5}) {
+        const std::string payload(size, 'p');
+        const publish_packet sent{"topic", payload, static_cast<std::uint16_t>(qos), 0, qos, false, false};
+        std::string bytes;
+        encode(bytes, sent, version);
+        EXPECT_EQ(bytes.size(), encoded_size(sent, version)) << size;
+      }
+}
+
+TEST(publish, finds_the_message_id_among_other_user_properties) {
+  const std::string properties = "\x26\x00\x01k\x00\x01v\x26\x00\x0bpenstock-id\x00\x02id"
+                                 "\x26\x00\x0bpenstock-id\x00\x02no"s;
+  const std::string body = "\x00\x01t"s + static_cast<char>(properties.size()) + properties + "payload";
+  const std::string bytes = "\x30"s + static_cast<char>(body.size()) + body;
+  const auto got = value(decode_publish(whole(bytes), version::v5));
+  EXPECT_EQ(got.message_id, "id");
+  EXPECT_EQ(got.correlation, "");
+}
+
 TEST_P(both_versions, acknowledgements_come_back_as_they_went) {
   for (const auto type : {packet_type::puback, packet_type::pubrec, packet_type::pubrel, packet_type::pubcomp})
     for (const std::uint8_t reason : {0x00, 0x92}) {

@@ -123,6 +123,12 @@ public:
     }
     return out;
   }
+  void accept_window(std::uint16_t receive_maximum, bool present = false) {
+    connack_packet answer;
+    answer.session_present = present;
+    answer.receive_maximum = receive_maximum;
+    EXPECT_FALSE(send_connack(answer));
+  }
   std::vector<completion> completions() { return client().take_completions(); }
 
 private:

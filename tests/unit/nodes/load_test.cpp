@@ -32,7 +32,7 @@ public:
     options.subscriptions = {"users/#"};
     options.subscription_qos = qos;
     mqtt::client_handlers handlers;
-    handlers.on_published = [](std::uint64_t, std::uint8_t) {};
+    handlers.on_published = [](std::span<const mqtt::completion>) {};
     handlers.on_state = [this](const mqtt::connection_state& state) {
       const std::lock_guard lock{mutex_};
       connected_ = state.connected;

@@ -1,0 +1,726 @@
+#include "actors/poller.hpp"
+
+#include "core/assert.hpp"
+#include "storage/own_tables.hpp"
+#include "telemetry/log.hpp"
+
+#include <caf/exit_reason.hpp>
+
+#include <algorithm>
+#include <numeric>
+
+namespace penstock::actors {
+
+using namespace messages;
+
+namespace {
+
+constexpr const char* component = "poller";
+
+// MQTT 5 reason codes
+constexpr std::uint8_t packet_id_not_found = 0x92; // here: the outcome is unknown
+constexpr std::uint8_t quota_exceeded = 0x97;
+constexpr std::uint8_t refused_from = 0x80;
+
+std::string reason_text(std::uint8_t code) {
+  switch (code) {
+  case 0x80: return "the broker refused it";
+  case 0x83: return "the broker refused it for a reason of its own";
+  case 0x87: return "the broker does not allow this topic";
+  case 0x90: return "the topic is not valid for the broker";
+  case 0x95: return "it is larger than the broker takes";
+  case 0x97: return "the broker has no room for it";
+  case 0x99: return "the payload is not what its format says";
+  case 0x9a: return "the broker does not keep retained messages";
+  case 0x9b: return "the broker does not take this QoS";
+  case packet_id_not_found: return "the broker has lost the session; the outcome is unknown";
+  default: return "refused with reason code " + std::to_string(code);
+  }
+}
+
+} // namespace
+
+std::string poller_config::validate() const {
+  if (name.empty() || !open_source || !open_tracking || !board || shards.size() != pipeline.shards)
+    return "a poller needs a name, its databases, and a board for each shard";
+  if (read_max == 0)
+    return name + ": read_max must be positive";
+  return {};
+}
+
+monotonic poller_state::now() const { return self->clock().now(); }
+
+// --- what publishers say
+// ----------------------------------------------------------------------------------------------
+
+poller_state::shard_state* poller_state::session_of(const shard_session& from) {
+  auto& shard = shards.at(from.shard);
+  return shard.incarnation == from.incarnation ? &shard : nullptr;
+}
+
+/// A session may be made, or anew.
+void poller_state::welcome(shard_state& shard) {
+  shard.online = shard.wants_dial = false;
+  shard.connected.reset();
+  shard.ledger.window(0);
+  if (shard.publisher)
+    self->send(shard.publisher, adopted{installation, ++shard.incarnation});
+}
+
+void poller_state::on_attach(std::uint32_t number, const publisher_actor& publisher) {
+  auto& shard = shards.at(number);
+  shard.publisher = publisher;
+  self->monitor(publisher);
+  if (tracking)
+    welcome(shard);
+}
+
+void poller_state::on_publisher_down(const caf::actor_addr& ended) {
+  for (auto& shard : shards)
+    if (shard.publisher && shard.publisher.address() == ended) {
+      shard.publisher = nullptr;
+      ++shard.incarnation;
+      shard.online = shard.wants_dial = false;
+      shard.connected.reset();
+      shard.ledger.window(0);
+    }
+}
+
+void poller_state::on_dial(const shard_session& from) {
+  if (auto* shard = session_of(from)) {
+    shard->wants_dial = true;
+    schedule_now();
+  }
+}
+
+void poller_state::on_connected(const connected& message) {
+  if (auto* shard = session_of(message.from)) {
+    shard->connected = message;
+    schedule_now();
+  }
+}
+
+void poller_state::on_session_down(const shard_session& from) {
+  if (auto* shard = session_of(from)) {
+    shard->online = false;
+    shard->connected.reset();
+    shard->ledger.window(0);
+  }
+}
+
+void poller_state::on_answers(const shard_session& from, const std::vector<mqtt::completion>& answers) {
+  auto* shard = session_of(from);
+  if (shard == nullptr)
+    return;
+  std::vector<std::uint16_t> released;
+  const auto time = wall_now();
+  for (const auto& answer : answers) {
+    if (answer.stage == mqtt::publish_stage::received) {
+      if (shard->ledger.received(answer.token))
+        released.push_back(shard->ledger.packet_id(answer.token));
+      continue;
+    }
+    const auto found = shard->claims.find(answer.token);
+    if (found == shard->claims.end())
+      continue; // it had its end already
+    if (answer.reason >= refused_from) {
+      shard->failures.push_back(answer);
+      continue;
+    }
+    if (found->second.since)
+      config.board->lag(time - *found->second.since);
+    shard->claims.erase(found);
+    shard->ledger.done(answer.token);
+    ++shard->sent;
+  }
+  if (!released.empty())
+    self->send(shard->publisher, std::make_shared<const std::vector<std::uint16_t>>(std::move(released)));
+  schedule_now();
+}
+
+// --- a step
+// -----------------------------------------------------------------------------------------------------------
+
+void poller_state::schedule(monotonic when) {
+  const auto time = now();
+  if (step_at == monotonic{} || (waiting_out && when < step_at))
+    return; // it is under way, or is not to come earlier
+  if (step_at > time && step_at <= when)
+    return; // it is coming anyway
+  step_at = when <= time ? monotonic{} : when;
+  ++timer;
+  // To the end of the mailbox: what is there already is part of the step.
+  if (when <= time)
+    self->send(self, step_atom_v, timer);
+  else
+    self->delayed_send(self, when - time, step_atom_v, timer);
+}
+
+void poller_state::on_step() {
+  step_at = monotonic::max();
+  waiting_out = false;
+  const auto done = step();
+  if (!done)
+    return failed(done.error());
+  if (stopping && drained())
+    return self->quit(caf::exit_reason::user_shutdown);
+  const auto time = now();
+  if (successor)
+    return schedule(time + config.takeover_after);
+  if (stopping)
+    return schedule(time + std::chrono::milliseconds{20});
+  const bool reading = finder && !paused && room() > pending_rows();
+  if (reading && (finder->read_was_full() || woken))
+    return schedule_now();
+  schedule(reading ? std::min(next_poll, next_renewal) : next_renewal);
+}
+
+result<void> poller_state::step() {
+  if (successor)
+    return watch_successor();
+  if (!tracking || !source)
+    if (auto opened = open(); !opened)
+      return opened;
+  if (auto found = find_rows(); !found)
+    return found;
+  return commit();
+}
+
+result<void> poller_state::open() {
+  auto target = config.open_tracking();
+  if (!target)
+    return target.error();
+  auto id = (*target)->prepare();
+  if (!id)
+    return id.error();
+  auto table = config.open_source();
+  if (!table)
+    return table.error();
+  auto mine = (*target)->adopt(config.pipeline.shards);
+  if (!mine)
+    return mine.error();
+  row_finder_config finding;
+  finding.detect = config.pipeline.detect;
+  finding.start = config.pipeline.start;
+  finder = std::make_unique<row_finder>(finding);
+  if (auto begun = finder->begin(**table, **target); !begun)
+    return begun;
+  written_cursor = finder->cursor();
+  installation = *std::move(id);
+  tracking = *std::move(target);
+  source = *std::move(table);
+  for (const auto& shard : *mine) {
+    auto& state = shards.at(shard.shard);
+    state.ledger = claim_ledger{config.pipeline.in_flight_max};
+    state.ledger.begin(shard.claimed_seq, shard.released_seq, shard.settled_seq);
+    state.settled_seq = shard.settled_seq;
+    state.epoch = shard.epoch;
+    state.claims.clear();
+    state.failures.clear();
+    state.pending.clear();
+    state.sent = 0;
+    config.shards[shard.shard]->begin();
+    welcome(state);
+  }
+  // The watch outlives no actor: its thread ends with the state.
+  if (config.watch_source && !watch)
+    watch = config.watch_source([me = poller_actor{self}] { caf::anon_send(me, wake_atom_v); });
+  const auto time = now();
+  next_poll = time;
+  next_renewal = time + config.renew_every;
+  woken = true;
+  if (std::exchange(failing, false))
+    log::info(component, config.name, "the database answers again");
+  else
+    log::info(component, config.name, "publishes {} over {} shards", config.pipeline.table, shards.size());
+  waits->reset();
+  config.board->running();
+  return {};
+}
+
+std::size_t poller_state::room() const {
+  return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
+                         [](std::size_t sum, const shard_state& each) { return sum + each.ledger.room(); });
+}
+
+std::size_t poller_state::pending_rows() const {
+  return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
+                         [](std::size_t sum, const shard_state& each) { return sum + each.pending.size(); });
+}
+
+/// A range that the value lies in, or else the hash.
+std::uint32_t poller_state::shard_of(const storage::source_row& row) const {
+  const auto& ranges = config.pipeline.ranges;
+  for (std::uint32_t number = 0; number < ranges.size(); ++number)
+    if (ranges[number].min <= row.shard_value && row.shard_value <= ranges[number].max)
+      return number;
+  return static_cast<std::uint32_t>(row.hash % shards.size());
+}
+
+/// Reads no more than there is room for; what it deals to shards without room is bounded by one read.
+result<void> poller_state::find_rows() {
+  const auto time = now();
+  const auto waiting = pending_rows();
+  const auto free = room();
+  const bool due = woken || finder->read_was_full() || time >= next_poll;
+  if (paused || stopping || !due || free <= waiting || waiting >= config.read_max)
+    return {};
+  woken = false;
+  next_poll = time + config.pipeline.detect.poll;
+  const auto found_before = finder->found_late();
+  const auto avoided_before = finder->repeats_avoided();
+  auto rows = finder->look(*source, *tracking, std::min(config.read_max, free - waiting), time);
+  if (!rows)
+    return rows.error();
+  for (auto& row : *rows)
+    shards[shard_of(row.row)].pending.push_back(std::move(row));
+  config.board->polled(finder->gaps(), finder->gaps_given_up());
+  config.board->found_late(finder->found_late() - found_before);
+  config.board->repeats_avoided(finder->repeats_avoided() - avoided_before);
+  return {};
+}
+
+/// What the broker refused, and what it may have lost.
+void poller_state::end_failure(std::uint32_t number, const mqtt::completion& failure, round& now) {
+  auto& shard = shards[number];
+  auto& delta = now.deltas[number];
+  const auto found = shard.claims.find(failure.token);
+  if (found == shard.claims.end())
+    return;
+  const bool unknown = failure.reason == packet_id_not_found;
+  const bool again = unknown
+                       ? config.pipeline.on_lost_session == config::lost_session_rule::resend
+                       : failure.reason == quota_exceeded && found->second.attempts <= config.pipeline.retries_max;
+  storage::claim_end end;
+  end.shard = number;
+  end.seq = failure.token;
+  end.reason_code = failure.reason;
+  end.reason = reason_text(failure.reason);
+  if (again) {
+    const auto claim = shard.ledger.reclaim(failure.token);
+    end.outcome = storage::claim_end::kind::reclaim;
+    end.new_seq = claim.seq;
+    end.new_packet_id = claim.packet_id;
+    auto kept = found->second;
+    ++kept.attempts;
+    shard.claims.erase(found);
+    shard.claims.emplace(claim.seq, kept);
+    now.reclaimed.emplace_back(number, claim.seq);
+    ++delta.reclaimed;
+  } else {
+    end.outcome = unknown ? storage::claim_end::kind::held : storage::claim_end::kind::refused;
+    shard.ledger.done(failure.token);
+    shard.claims.erase(found);
+    ++(unknown ? delta.held : delta.refused);
+  }
+  now.changes.ends.push_back(std::move(end));
+}
+
+void poller_state::end_failures(std::uint32_t number, round& now) {
+  auto& failures = shards[number].failures;
+  if (failures.empty())
+    return;
+  for (const auto& failure : failures)
+    end_failure(number, failure, now);
+  log::warning(component, config.name,
+               "shard {}: {} messages were not taken by the broker ({}): {} are sent again,"
+               " {} refused, {} held",
+               number, failures.size(), reason_text(failures.front().reason), now.deltas[number].reclaimed,
+               now.deltas[number].refused, now.deltas[number].held);
+  failures.clear();
+}
+
+void poller_state::make_claims(round& now) {
+  std::size_t bytes = 0;
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    auto& shard = shards[number];
+    now.first_new[number] = shard.ledger.claimed_seq() + 1;
+    while (!shard.pending.empty() && shard.ledger.room() > 0 && bytes < config.claims_bytes_max) {
+      auto found = std::move(shard.pending.front());
+      shard.pending.pop_front();
+      const auto& row = found.row;
+      const auto claim = shard.ledger.next();
+      storage::claimed_record record;
+      record.record_id = row.record_id;
+      record.version = row.version;
+      record.shard = number;
+      record.seq = claim.seq;
+      record.packet_id = claim.packet_id;
+      record.topic = row.topic;
+      record.payload = row.payload;
+      record.correlation = storage::make_uuid();
+      record.refusal = row.refusal;
+      bytes += row.payload.size();
+      ++now.deltas[number].claimed;
+      if (row.refusal.empty()) {
+        shard.claims.emplace(claim.seq, open_claim{row.since});
+      } else {
+        shard.ledger.done(claim.seq);
+        ++now.deltas[number].refused;
+      }
+      now.claims.push_back(std::move(record));
+      now.rows.push_back(std::move(found));
+    }
+  }
+}
+
+void poller_state::add_progress(round& now) {
+  const bool renew = this->now() >= next_renewal;
+  now.changes.shards.clear();
+  now.numbers.clear();
+  now.progress.clear();
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    const auto& shard = shards[number];
+    auto progress = shard.ledger.pending();
+    if (progress.empty && !renew && !shard.wants_dial && !shard.connected)
+      continue;
+    now.changes.shards.push_back(
+      {number, shard.epoch, progress.claimed_seq, progress.released_seq, progress.settled_seq, progress.done_seqs});
+    now.numbers.push_back(number);
+    now.progress.push_back(std::move(progress));
+  }
+}
+
+poller_state::round poller_state::collect() {
+  round now;
+  now.deltas.resize(shards.size());
+  now.first_new.resize(shards.size());
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    now.deltas[number].sent = shards[number].sent;
+    end_failures(number, now);
+  }
+  if (!stopping)
+    make_claims(now);
+  add_progress(now);
+  return now;
+}
+
+/// Some of the claims' records are tracked already: the finder could not know. They are dropped, the others claimed.
+result<void> poller_state::drop_tracked(round& now) {
+  std::vector<storage::record_key> keys;
+  for (const auto& claim : now.claims)
+    keys.push_back({claim.record_id, claim.version});
+  auto missing = tracking->untracked(keys);
+  if (!missing)
+    return missing.error();
+  config.board->repeats_avoided(now.claims.size() - missing->size());
+  std::vector<bool> again(now.claims.size(), false);
+  for (const auto index : *missing)
+    again[index] = true;
+  for (std::size_t index = now.claims.size(); index-- > 0;) {
+    const auto& claim = now.claims[index];
+    auto& shard = shards[claim.shard];
+    auto& delta = now.deltas[claim.shard];
+    shard.claims.erase(claim.seq);
+    --delta.claimed;
+    delta.refused -= claim.refusal.empty() ? 0 : 1;
+    if (!again[index])
+      continue;
+    finder->returned(now.rows[index]);
+    shard.pending.push_front(std::move(now.rows[index]));
+  }
+  for (std::uint32_t number = 0; number < shards.size(); ++number)
+    shards[number].ledger.forget_from(now.first_new[number]);
+  now.claims.clear();
+  now.rows.clear();
+  make_claims(now);
+  add_progress(now);
+  return {};
+}
+
+result<void> poller_state::commit() {
+  auto round = collect();
+  for (int attempt = 0;; ++attempt) {
+    for (const auto& row : round.rows)
+      finder->claimed(row);
+    const auto cursor = finder->cursor();
+    if (cursor != written_cursor && !round.changes.shards.empty())
+      round.changes.cursor = cursor;
+    if (round.changes.shards.empty())
+      return {};
+    round.changes.claims = round.claims;
+    auto done = tracking->commit(round.changes);
+    if (!done)
+      return done.error();
+    if (*done)
+      break;
+    if (attempt == 3)
+      return error{errc::database_busy, "other rows are tracked each time it is tried"};
+    if (auto dropped = drop_tracked(round); !dropped)
+      return dropped;
+  }
+  if (round.changes.cursor)
+    written_cursor = *round.changes.cursor;
+  next_renewal = now() + config.renew_every;
+  config.board->committed();
+  return settle(std::move(round));
+}
+
+/// What was committed may be sent.
+result<void> poller_state::settle(round now) {
+  for (std::size_t index = 0; index < now.numbers.size(); ++index) {
+    auto& shard = shards[now.numbers[index]];
+    auto released = shard.ledger.committed(now.progress[index]);
+    shard.sent = 0;
+    if (!released.empty() && shard.publisher && config.pipeline.qos == 2)
+      self->send(shard.publisher, std::make_shared<const std::vector<std::uint16_t>>(std::move(released)));
+  }
+  publish(now);
+  if (auto again = publish_again(now); !again)
+    return again;
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    now.deltas[number].in_flight = shards[number].ledger.open();
+    config.shards[number]->apply(now.deltas[number]);
+    config.shards[number]->backlog(shards[number].pending.size());
+  }
+  for (const auto number : now.numbers)
+    if (auto answered = answer(number); !answered)
+      return answered;
+  return {};
+}
+
+mqtt::outbound poller_state::outbound_of(storage::claimed_record claim) const {
+  mqtt::outbound message;
+  message.message_id = storage::message_id_of(config.pipeline.name, claim.record_id, claim.version);
+  message.topic = std::move(claim.topic);
+  message.payload = std::move(claim.payload);
+  message.correlation = std::move(claim.correlation);
+  message.qos = config.pipeline.qos;
+  message.retain = config.pipeline.retain;
+  message.token = claim.seq;
+  message.packet_id = claim.packet_id;
+  return message;
+}
+
+void poller_state::publish(round& now) {
+  std::size_t next = 0;
+  while (next < now.claims.size()) {
+    const auto number = now.claims[next].shard;
+    auto messages = std::make_shared<std::vector<mqtt::outbound>>();
+    for (; next < now.claims.size() && now.claims[next].shard == number; ++next)
+      if (now.claims[next].refusal.empty())
+        messages->push_back(outbound_of(std::move(now.claims[next])));
+    if (!messages->empty() && shards[number].publisher)
+      self->send(shards[number].publisher, publications_ptr{std::move(messages)});
+  }
+}
+
+/// Claims that were made again are read from the tracking table: what is sent is what was claimed at first.
+result<void> poller_state::publish_again(const round& now) {
+  for (std::size_t index = 0; index < now.reclaimed.size();) {
+    const auto [number, first] = now.reclaimed[index];
+    while (index < now.reclaimed.size() && now.reclaimed[index].first == number)
+      ++index;
+    auto claims = tracking->open_claims(number, first - 1);
+    if (!claims)
+      return claims.error();
+    auto messages = std::make_shared<std::vector<mqtt::outbound>>();
+    for (auto& claim : *claims)
+      if (std::find(now.reclaimed.begin(), now.reclaimed.end(), std::pair{number, claim.seq}) != now.reclaimed.end())
+        messages->push_back(outbound_of(std::move(claim)));
+    if (shards[number].publisher)
+      self->send(shards[number].publisher, publications_ptr{std::move(messages)});
+  }
+  return {};
+}
+
+/// The shard is ours: its epoch was checked by the transaction that was just committed.
+result<void> poller_state::answer(std::uint32_t number) {
+  auto& shard = shards[number];
+  if (std::exchange(shard.wants_dial, false) && shard.publisher)
+    self->send(shard.publisher, dial_atom_v);
+  const auto session = std::exchange(shard.connected, std::nullopt);
+  if (!session || !shard.publisher)
+    return {};
+  if (!session->resumed) {
+    if (auto resumed = resume(number, *session); !resumed)
+      return resumed;
+  } else {
+    if (!session->session_present) {
+      config.shards[number]->session_lost();
+      log::warning(component, config.name, "shard {}: the broker has forgotten the session", number);
+    }
+    self->send(shard.publisher, std::make_shared<std::vector<mqtt::resumption>>());
+  }
+  shard.online = true;
+  shard.ledger.window(session->window);
+  config.shards[number]->window(session->window);
+  woken = true;
+  schedule_now();
+  return {};
+}
+
+/// A new session takes over what a former one has left open.
+result<void> poller_state::resume(std::uint32_t number, const connected& session) {
+  auto& shard = shards[number];
+  auto claims = tracking->open_claims(number, shard.settled_seq);
+  if (!claims)
+    return claims.error();
+  const auto claimed = shard.ledger.claimed_seq();
+  const auto released = shard.ledger.released_seq();
+  shard.ledger = claim_ledger{config.pipeline.in_flight_max};
+  shard.ledger.begin(claimed, released, shard.settled_seq);
+  std::vector<claim_ledger::claim> open;
+  for (const auto& claim : *claims)
+    open.push_back({claim.seq, claim.packet_id});
+  shard.ledger.resume_from(open);
+  shard.claims.clear();
+  config.shards[number]->begin();
+  auto handshakes = std::make_shared<std::vector<mqtt::resumption>>();
+  telemetry::publish_delta delta;
+  std::size_t counted_sent = 0;
+  for (auto& claim : *claims) {
+    const auto seq = claim.seq;
+    const bool is_released = seq <= released && config.pipeline.qos == 2;
+    shard.claims.emplace(seq, open_claim{std::nullopt, claim.attempts});
+    ++delta.claimed;
+    if (session.session_present) {
+      handshakes->push_back(
+        {outbound_of(std::move(claim)), is_released ? mqtt::resumed_state::released : mqtt::resumed_state::published});
+    } else if (is_released) {
+      shard.claims.erase(seq);
+      shard.ledger.done(seq);
+      ++shard.sent;
+      ++counted_sent;
+    } else {
+      shard.failures.push_back({seq, packet_id_not_found});
+    }
+  }
+  delta.in_flight = shard.ledger.open();
+  config.shards[number]->apply(delta);
+  if (!claims->empty() && session.session_present)
+    log::info(component, config.name, "shard {}: {} handshakes go on", number, claims->size());
+  if (!claims->empty() && !session.session_present) {
+    config.shards[number]->session_lost();
+    log::warning(
+      component, config.name,
+      "shard {}: the broker has forgotten the session: {} messages count as sent, of {} the outcome is unknown", number,
+      counted_sent, shard.failures.size());
+  }
+  self->send(shard.publisher, resumptions_ptr{std::move(handshakes)});
+  return {};
+}
+
+// --- when it fails
+// ----------------------------------------------------------------------------------------------------
+
+/// Nobody may send any more until the shards are adopted again.
+void poller_state::cut_sessions() {
+  for (auto& shard : shards) {
+    ++shard.incarnation;
+    shard.online = shard.wants_dial = false;
+    shard.connected.reset();
+    if (shard.publisher)
+      self->send(shard.publisher, adopted{{}, shard.incarnation});
+  }
+}
+
+void poller_state::failed(const error& reason) {
+  if (reason.code == errc::fenced) {
+    log::error(component, config.name, "{}; this one waits until it is silent for {} s", reason.message,
+               std::chrono::duration_cast<std::chrono::seconds>(config.takeover_after).count());
+    config.board->stopped(reason.message);
+    successor = 0;
+  } else {
+    const bool fatal = disposition_of(reason.code) == disposition::fatal;
+    if (!std::exchange(failing, true))
+      log::write(fatal ? log::level::error : log::level::warning, component, config.name,
+                 reason.to_string() + (fatal ? "; nothing is published until this is mended" : "; trying again"));
+    if (fatal)
+      config.board->stopped(reason.to_string());
+    else
+      config.board->waiting(reason.to_string());
+    config.board->failed(reason.to_string(), wall_now());
+  }
+  if (tracking)
+    cut_sessions();
+  source.reset();
+  tracking.reset();
+  finder.reset();
+  if (stopping)
+    return self->quit(caf::exit_reason::user_shutdown);
+  const auto wait = successor ? config.takeover_after : waits->next();
+  schedule(now() + wait);
+  waiting_out = true;
+}
+
+result<void> poller_state::watch_successor() {
+  auto target = config.open_tracking();
+  if (!target)
+    return target.error();
+  auto beat = (*target)->heartbeat();
+  if (!beat)
+    return beat.error();
+  if (*beat != std::exchange(*successor, *beat))
+    return {};
+  log::warning(component, config.name, "the other process is silent: taking over");
+  successor.reset();
+  failing = false;
+  return open();
+}
+
+void poller_state::on_exit() {
+  if (stopping)
+    return;
+  stopping = true;
+  stopping_since = now();
+  waiting_out = false;
+  schedule_now();
+}
+
+/// Nothing is left of which an answer can be expected.
+bool poller_state::drained() const {
+  if (now() - stopping_since > config.drain_max)
+    return true;
+  return std::all_of(shards.begin(), shards.end(), [](const shard_state& each) {
+    return !each.online || (each.ledger.open() == 0 && each.failures.empty());
+  });
+}
+
+poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> self, poller_config config) {
+  set_quiet_handlers(self);
+  const auto wrong = config.validate();
+  assert_that(wrong.empty(), wrong.c_str());
+  auto& state = self->state;
+  state.self = self;
+  state.config = std::move(config);
+  state.waits = std::make_unique<backoff>(state.config.retry_min, state.config.retry_max, self->id());
+  for (std::uint32_t number = 0; number < state.config.pipeline.shards; ++number)
+    state.shards.emplace_back(state.config.pipeline.in_flight_max);
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_publisher_down(down.source); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    if (exit.reason)
+      self->state.on_exit();
+  });
+  state.paused = state.config.board->paused();
+  state.step_at = monotonic::max();
+  state.schedule_now();
+  return {
+    [self](attach_atom, std::uint32_t shard, const publisher_actor& publisher) {
+      self->state.on_attach(shard, publisher);
+    },
+    [self](dial_atom, const shard_session& from) { self->state.on_dial(from); },
+    [self](const connected& message) { self->state.on_connected(message); },
+    [self](down_atom, const shard_session& from) { self->state.on_session_down(from); },
+    [self](const shard_session& from, const completions_ptr& answers) { self->state.on_answers(from, *answers); },
+    [self](wake_atom) {
+      self->state.woken = true;
+      self->state.schedule_now();
+    },
+    [self](pause_atom) {
+      self->state.paused = true;
+      self->state.config.board->paused(true);
+    },
+    [self](resume_atom) {
+      self->state.paused = false;
+      self->state.config.board->paused(false);
+      self->state.schedule_now();
+    },
+    [self](step_atom, std::uint64_t timer) {
+      if (timer == self->state.timer)
+        self->state.on_step();
+    },
+  };
+}
+
+} // namespace penstock::actors

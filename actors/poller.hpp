@@ -1,0 +1,160 @@
+// The poller of one publish pipeline: finds new rows of the source table, claims them for the shards as far as their
+// publishers demand, and records what became of them; all shards' claims, releases and confirmations in one transaction
+// at a time. Spawned detached, since the databases block.
+//
+// What it promises rests on the order of each step: a claim is committed before its PUBLISH, a release before its
+// PUBREL, and a packet id is used again only after `sent` is committed. After a failure of the tracking database it
+// starts over from what is committed there: it raises the epochs, and every publisher makes its session anew.
+//
+// Bounded: it reads no more rows than there is room for in the publishers' windows, and one read more.
+#pragma once
+
+#include "actors/row_finder.hpp"
+#include "config/config.hpp"
+#include "core/backoff.hpp"
+#include "core/claim_ledger.hpp"
+#include "messages/messages.hpp"
+#include "mqtt/message.hpp"
+#include "storage/change_watch.hpp"
+#include "storage/source.hpp"
+#include "storage/tracking.hpp"
+#include "telemetry/publish_board.hpp"
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace penstock::actors {
+
+struct poller_config {
+  std::string name; ///< "TableA/poller"
+  config::publish pipeline;
+  std::function<result<std::unique_ptr<storage::source>>()> open_source;
+  std::function<result<std::unique_ptr<storage::tracking>>()> open_tracking;
+  /// Wakes the poller when the source may have changed; empty: it only polls.
+  std::function<std::unique_ptr<storage::change_watch>(std::function<void()> on_change)> watch_source;
+  std::shared_ptr<telemetry::publish_board> board;
+  std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
+  std::size_t read_max = 5'000;                                        ///< rows in one read
+  std::size_t claims_bytes_max = 8u << 20;          ///< payload in one transaction; a single row may be larger
+  std::chrono::milliseconds renew_every{2'000};     ///< the epochs are checked while nothing is written
+  std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
+  std::chrono::milliseconds drain_max{5'000};       ///< at the end: for handshakes that are open
+  std::chrono::milliseconds retry_min{50};
+  std::chrono::milliseconds retry_max{5'000};
+
+  /// Empty, or what is wrong.
+  std::string validate() const;
+};
+
+struct poller_state {
+  static inline const char* name = "poller";
+
+  /// What is known of a claim beside its handshake.
+  struct open_claim {
+    std::optional<wall_time> since; ///< of the row, where it has a time
+    std::uint32_t attempts = 1;
+  };
+  struct shard_state {
+    explicit shard_state(std::uint16_t ids_max) : ledger(ids_max) {}
+    claim_ledger ledger;
+    messages::publisher_actor publisher;
+    std::uint64_t incarnation = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t settled_seq = 0; ///< as it was adopted
+    bool wants_dial = false;
+    std::optional<messages::connected> connected; ///< a CONNACK that is not answered yet
+    bool online = false;                          ///< it was answered
+    std::deque<row_finder::found_row> pending;
+    std::unordered_map<std::uint64_t, open_claim> claims; ///< by claim_seq
+    std::vector<mqtt::completion> failures;               ///< not yet written
+    std::uint64_t sent = 0;                               ///< acknowledged and not yet written
+  };
+  /// What one transaction writes, and what follows from it.
+  struct round {
+    storage::tracking_changes changes;
+    std::vector<std::uint32_t> numbers; ///< of the shards in changes.shards
+    std::vector<claim_ledger::progress> progress;
+    std::vector<storage::claimed_record> claims;
+    std::vector<row_finder::found_row> rows; ///< of the claims
+    std::vector<std::uint64_t> first_new;    ///< by shard: the seq of its first new claim
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> reclaimed;
+    std::vector<telemetry::publish_delta> deltas; ///< by shard
+  };
+
+  messages::poller_actor::stateful_pointer<poller_state> self = nullptr;
+  poller_config config;
+  std::unique_ptr<storage::source> source;     ///< null: not open
+  std::unique_ptr<storage::tracking> tracking; ///< null: not open
+  std::unique_ptr<row_finder> finder;
+  std::unique_ptr<storage::change_watch> watch;
+  std::string installation;
+  std::vector<shard_state> shards;
+  storage::source_cursor written_cursor;
+
+  std::uint64_t timer = 0; ///< a step message with another number is not heard
+  monotonic step_at;
+  monotonic next_poll;
+  monotonic next_renewal;
+  std::unique_ptr<backoff> waits;
+  bool woken = true;        ///< the source may have changed
+  bool waiting_out = false; ///< after a failure, for step_at
+  bool failing = false;
+  bool paused = false;
+  bool stopping = false;
+  monotonic stopping_since;
+  std::optional<std::uint64_t> successor; ///< fenced: the heartbeat of who owns the shards now
+
+  // handlers
+  void on_attach(std::uint32_t shard, const messages::publisher_actor& publisher);
+  void on_dial(const messages::shard_session& from);
+  void on_connected(const messages::connected& message);
+  void on_session_down(const messages::shard_session& from);
+  void on_answers(const messages::shard_session& from, const std::vector<mqtt::completion>& answers);
+  void on_publisher_down(const caf::actor_addr& ended);
+  void on_step();
+  void on_exit();
+
+  // one step: find rows, write, then send
+  result<void> step();
+  result<void> open();
+  result<void> find_rows();
+  result<void> commit();
+  round collect();
+  void end_failures(std::uint32_t number, round& now);
+  void end_failure(std::uint32_t number, const mqtt::completion& failure, round& now);
+  void make_claims(round& now);
+  void add_progress(round& now);
+  result<void> drop_tracked(round& now);
+  result<void> settle(round now);
+  void publish(round& now);
+  result<void> publish_again(const round& now);
+  result<void> answer(std::uint32_t number);
+  result<void> resume(std::uint32_t number, const messages::connected& session);
+  mqtt::outbound outbound_of(storage::claimed_record claim) const;
+  std::uint32_t shard_of(const storage::source_row& row) const;
+
+  shard_state* session_of(const messages::shard_session& from);
+  void start_over(const error& reason);
+  result<void> watch_successor();
+  void cut_sessions();
+  void welcome(shard_state& shard);
+  void failed(const error& reason);
+  void schedule(monotonic when);
+  void schedule_now() { schedule(std::chrono::steady_clock::time_point{}); }
+  monotonic now() const;
+  std::size_t room() const;
+  std::size_t pending_rows() const;
+  bool drained() const;
+};
+
+messages::poller_actor::behavior_type poller(messages::poller_actor::stateful_pointer<poller_state> self,
+                                             poller_config config);
+
+} // namespace penstock::actors

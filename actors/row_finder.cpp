@@ -1,0 +1,258 @@
+#include "actors/row_finder.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace penstock::actors {
+
+using path = storage::source::path;
+
+namespace {
+
+std::string key_of(const storage::source_row& row) { return row.record_id + '\0' + row.version; }
+
+/// The id in a position of the path `id`.
+std::int64_t id_of(const std::string& position) {
+  std::int64_t id = 0;
+  const auto digits = position.find_first_of("-0123456789");
+  if (digits != std::string::npos)
+    std::from_chars(position.data() + digits, position.data() + position.size(), id);
+  return id;
+}
+
+std::string without_zone(const std::string& time) {
+  return time.ends_with('Z') ? time.substr(0, time.size() - 1) : time;
+}
+
+bool is_number(const std::string& text, double& value) {
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  return parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size();
+}
+
+/// Oldest first: by `order`, as numbers where both are, else as text, which times are written to be sorted by.
+bool older(const storage::source_row& left, const storage::source_row& right) {
+  double a = 0;
+  double b = 0;
+  if (is_number(left.order, a) && is_number(right.order, b))
+    return a != b ? a < b : left.id < right.id;
+  if (left.order != right.order)
+    return without_zone(left.order) < without_zone(right.order);
+  return left.id < right.id;
+}
+
+} // namespace
+
+row_finder::row_finder(row_finder_config config)
+  : config_(std::move(config)), frontier_(config_.detect.late_for, config_.gaps_max) {}
+
+result<void> row_finder::begin(storage::source& source, storage::tracking& tracking) {
+  newest_ = source.newest();
+  auto stored = tracking.cursor();
+  if (!stored)
+    return stored.error();
+  if (*stored) {
+    read_to_ = (*stored)->floor;
+    begin_ = (*stored)->begin;
+    whole_walk_.position = (*stored)->sweep;
+    known_high_ = (*stored)->high;
+  } else if (config_.start == config::publish_start::now) {
+    auto end = source.end(newest_);
+    if (!end)
+      return end.error();
+    begin_ = read_to_ = *end;
+  }
+  source.begin_behind(begin_);
+  if (by_id() && !read_to_.empty())
+    frontier_.begin(id_of(read_to_));
+  if (!by_id())
+    late_walks_ = {{std::min(config_.recent, config_.detect.late_for)}, {config_.detect.late_for}};
+  return {};
+}
+
+void row_finder::give(storage::source_row row, std::uint64_t read, std::vector<found_row>& found) {
+  pending_keys_.insert(key_of(row));
+  if (read != 0)
+    ++reads_.at(read).pending;
+  else if (by_id())
+    late_ids_.insert(row.id);
+  found.push_back({std::move(row), read});
+}
+
+void row_finder::claimed(const found_row& row) {
+  pending_keys_.erase(key_of(row.row));
+  if (row.read == 0) {
+    late_ids_.erase(row.row.id);
+    return;
+  }
+  --reads_.at(row.read).pending;
+}
+
+void row_finder::returned(const found_row& row) {
+  pending_keys_.insert(key_of(row.row));
+  if (row.read != 0)
+    ++reads_.at(row.read).pending;
+  else if (by_id())
+    late_ids_.insert(row.row.id);
+}
+
+const std::string* row_finder::first_pending() const {
+  const auto first =
+    std::find_if(reads_.begin(), reads_.end(), [](const auto& each) { return each.second.pending > 0; });
+  return first == reads_.end() ? nullptr : &first->second.before;
+}
+
+result<row_finder::rows> row_finder::drop_tracked(storage::tracking& tracking, rows candidates) {
+  std::vector<storage::record_key> keys;
+  keys.reserve(candidates.size());
+  for (const auto& row : candidates)
+    keys.push_back({row.record_id, row.version});
+  auto missing = tracking.untracked(keys);
+  if (!missing)
+    return missing.error();
+  rows left;
+  for (const auto index : *missing)
+    left.push_back(std::move(candidates[index]));
+  repeats_avoided_ += candidates.size() - left.size();
+  return left;
+}
+
+/// Whether all that a former process may have claimed is in front of a position of net 1. Positions along `order` are
+/// not compared, only met.
+bool row_finder::is_behind(const std::string& position, const std::string& high) const {
+  if (high.empty() || position == high)
+    return true;
+  return by_id() && !position.empty() && id_of(position) >= id_of(high);
+}
+
+result<void> row_finder::read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
+                                  monotonic now, std::vector<found_row>& found) {
+  auto read = source.read(newest_, read_to_, rows_max);
+  if (!read)
+    return read.error();
+  was_full_ = read->size() >= rows_max;
+  if (read->empty())
+    return {};
+  if (by_id()) {
+    std::vector<std::int64_t> ids;
+    for (const auto& row : *read)
+      ids.push_back(row.id);
+    frontier_.read(ids, now);
+  }
+  const auto number = ++reads_count_;
+  reads_[number].before = read_to_;
+  read_to_ = read->back().position;
+  std::erase_if(*read, [&](const auto& row) { return !row.wanted || pending_keys_.contains(key_of(row)); });
+  if (known_high_ && !is_behind(reads_[number].before, *known_high_)) {
+    auto left = drop_tracked(tracking, *std::move(read));
+    if (!left)
+      return left.error();
+    read = std::move(left);
+  }
+  if (known_high_ && is_behind(read_to_, *known_high_))
+    known_high_.reset();
+  std::stable_sort(read->begin(), read->end(), older);
+  for (auto& row : *read)
+    give(std::move(row), number, found);
+  return {};
+}
+
+result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found) {
+  const auto ranges = frontier_.ask(config_.gaps_asked, now);
+  if (ranges.empty())
+    return {};
+  auto read = source.read_ids(ranges, config_.sweep_rows);
+  if (!read)
+    return read.error();
+  for (const auto& row : *read)
+    frontier_.filled(row.id);
+  std::stable_sort(read->begin(), read->end(), older);
+  for (auto& row : *read)
+    if (row.wanted) {
+      ++found_late_;
+      give(std::move(row), 0, found);
+    }
+  return {};
+}
+
+std::optional<std::int64_t> row_finder::floor_id() const {
+  auto floor = frontier_.floor();
+  if (const auto* before = first_pending(); floor && before != nullptr)
+    floor = std::min(*floor, before->empty() ? std::numeric_limits<std::int64_t>::min() : id_of(*before));
+  if (floor && !late_ids_.empty())
+    floor = std::min(*floor, *late_ids_.begin() - 1);
+  return floor;
+}
+
+/// One step of a walk: what it meets and nobody has claimed is found.
+result<void> row_finder::step(walk& along, storage::source& source, storage::tracking& tracking,
+                              std::vector<found_row>& found) {
+  const auto way = along.span.count() > 0 ? path::order : by_id() ? path::id : path::key;
+  auto from = along.position;
+  if (from.empty())
+    from = along.span.count() > 0 ? source.earlier(read_to_, along.span) : by_id() ? begin_ : std::string{};
+  auto read = source.read(way, from, config_.sweep_rows);
+  if (!read)
+    return read.error();
+  const auto floor = floor_id();
+  const bool at_end = read->size() < config_.sweep_rows || (by_id() && floor && read->back().id >= *floor) ||
+                      (!by_id() && way == path::order && std::any_of(read->begin(), read->end(), [&](const auto& row) {
+                        return row.position == read_to_;
+                      }));
+  along.position = at_end ? std::string{} : read->back().position;
+  // Above the floor the other nets are at work.
+  std::erase_if(*read, [&](const auto& row) {
+    return !row.wanted || pending_keys_.contains(key_of(row)) || (by_id() && (!floor || row.id > *floor));
+  });
+  auto left = drop_tracked(tracking, *std::move(read));
+  if (!left)
+    return left.error();
+  found_late_ += left->size();
+  for (auto& row : *left)
+    give(std::move(row), 0, found);
+  return {};
+}
+
+result<std::vector<row_finder::found_row>> row_finder::look(storage::source& source, storage::tracking& tracking,
+                                                            std::size_t rows_max, monotonic now) {
+  std::vector<found_row> found;
+  while (!reads_.empty() && reads_.begin()->second.pending == 0)
+    reads_.erase(reads_.begin());
+  if (by_id())
+    if (auto read = read_gaps(source, now, found); !read)
+      return read.error();
+  if (auto read = read_new(source, tracking, rows_max, now, found); !read)
+    return read.error();
+  if (!read_to_.empty() && now >= next_late_walk_) {
+    next_late_walk_ = now + config_.detect.poll;
+    for (auto& walk : late_walks_)
+      if (auto done = step(walk, source, tracking, found); !done)
+        return done.error();
+  }
+  if (!read_to_.empty() && config_.detect.sweep.count() > 0 && now >= next_whole_walk_) {
+    next_whole_walk_ = now + config_.detect.sweep;
+    const auto before = repeats_avoided_; // that most of it is tracked is what a sweep expects
+    if (auto done = step(whole_walk_, source, tracking, found); !done)
+      return done.error();
+    repeats_avoided_ = before;
+  }
+  return found;
+}
+
+storage::source_cursor row_finder::cursor() const {
+  storage::source_cursor now;
+  now.begin = begin_;
+  now.high = known_high_.value_or(read_to_);
+  now.sweep = whole_walk_.position;
+  if (by_id()) {
+    const auto floor = floor_id();
+    now.floor =
+      !floor || *floor == std::numeric_limits<std::int64_t>::min() ? std::string{} : storage::position_of(*floor);
+  } else {
+    const auto* before = first_pending();
+    now.floor = before == nullptr ? read_to_ : *before;
+  }
+  return now;
+}
+
+} // namespace penstock::actors

@@ -1,0 +1,114 @@
+// Finds the rows of a source table that are not yet claimed, at a cost that depends on what is new. Part of the poller,
+// without its actor: a caller gives the connections and the time.
+//
+// Three nets, one behind the other:
+//   1. what is behind the newest row seen: along the id, or along `order` and key
+//   2. what became visible late, within `late_for`: the gaps between ids are asked for again; without ids, a walk over
+//      that time and a quicker one over the last seconds
+//   3. a slow walk over the whole table, for what came later still
+// Rows of nets 2 and 3 are looked up in the tracking table where they may be there; so are those that a former process
+// may have claimed.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/id_frontier.hpp"
+#include "core/result.hpp"
+#include "storage/source.hpp"
+#include "storage/tracking.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace penstock::actors {
+
+struct row_finder_config {
+  config::detection detect;
+  config::publish_start start = config::publish_start::all;
+  std::size_t gaps_max = 10'000;            ///< that are remembered
+  std::size_t gaps_asked = 500;             ///< in one look
+  std::size_t sweep_rows = 2'000;           ///< in one step of a walk
+  std::chrono::milliseconds recent{10'000}; ///< of the quicker walk
+};
+
+class row_finder {
+public:
+  /// A row that is to be claimed.
+  struct found_row {
+    storage::source_row row;
+    std::uint64_t read = 0; ///< which read of net 1; 0: another net
+  };
+
+  explicit row_finder(row_finder_config config);
+
+  /// From where the pipeline was read to; writes nothing.
+  result<void> begin(storage::source& source, storage::tracking& tracking);
+
+  /// Rows to be claimed, oldest first; about `rows_max` of them. What is given out counts as pending until `claimed`.
+  result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
+                                      monotonic now);
+  /// There may be more new rows at once.
+  bool read_was_full() const { return was_full_; }
+  void claimed(const found_row& row);
+  /// It was not, after all. Before the next look.
+  void returned(const found_row& row);
+
+  /// What a successor begins with, as of now.
+  storage::source_cursor cursor() const;
+
+  std::uint64_t found_late() const { return found_late_; }           ///< rows of nets 2 and 3
+  std::uint64_t repeats_avoided() const { return repeats_avoided_; } ///< rows that were tracked already
+  std::size_t gaps() const { return frontier_.gaps(); }
+  std::uint64_t gaps_given_up() const { return frontier_.gaps_given_up(); }
+
+private:
+  struct walk {
+    std::chrono::milliseconds span{0}; ///< before the newest row; 0: everything
+    std::string position = {};
+  };
+  using rows = std::vector<storage::source_row>;
+
+  bool by_id() const { return newest_ == storage::source::path::id; }
+  result<void> read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max, monotonic now,
+                        std::vector<found_row>& found);
+  result<void> read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found);
+  result<void> step(walk& along, storage::source& source, storage::tracking& tracking, std::vector<found_row>& found);
+  bool is_behind(const std::string& position, const std::string& high) const;
+  result<rows> drop_tracked(storage::tracking& tracking, rows candidates);
+  void give(storage::source_row row, std::uint64_t read, std::vector<found_row>& found);
+  std::optional<std::int64_t> floor_id() const;
+  /// The position before the first read of which rows are pending; nullptr: none is.
+  const std::string* first_pending() const;
+
+  row_finder_config config_;
+  storage::source::path newest_ = storage::source::path::id;
+  id_frontier frontier_;
+  std::string read_to_;                   ///< along the path of net 1
+  std::string begin_;                     ///< of `start: now`
+  std::optional<std::string> known_high_; ///< up to there a former process may have claimed
+  bool was_full_ = false;
+
+  struct read_state {
+    std::string before; ///< the position before its first row
+    std::size_t pending = 0;
+  };
+  std::map<std::uint64_t, read_state> reads_; ///< since the first one with rows pending
+  std::uint64_t reads_count_ = 0;
+  std::set<std::int64_t> late_ids_;              ///< pending, of nets 2 and 3
+  std::unordered_set<std::string> pending_keys_; ///< of rows that are pending
+
+  std::vector<walk> late_walks_; ///< net 2, without ids
+  walk whole_walk_;              ///< net 3
+  monotonic next_late_walk_;
+  monotonic next_whole_walk_;
+  std::uint64_t found_late_ = 0;
+  std::uint64_t repeats_avoided_ = 0;
+};
+
+} // namespace penstock::actors

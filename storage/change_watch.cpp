@@ -1,0 +1,198 @@
+#include "storage/change_watch.hpp"
+
+#include "storage/postgresql_connect.hpp"
+#include "storage/postgresql_handle.hpp"
+
+#include <soci/postgresql/soci-postgresql.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+namespace penstock::storage {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto quiet_time = 2ms; ///< after a wake-up: what comes meanwhile is one with the next
+constexpr auto retry_every = 2s;
+
+class descriptor {
+public:
+  explicit descriptor(int number) : number_(number) {}
+  descriptor(const descriptor&) = delete;
+  descriptor& operator=(const descriptor&) = delete;
+  ~descriptor() {
+    if (number_ >= 0)
+      ::close(number_);
+  }
+  int get() const { return number_; }
+
+private:
+  int number_;
+};
+
+/// A thread that waits for a descriptor, and ends when the object does.
+class watcher : public change_watch {
+public:
+  explicit watcher(std::function<void()> on_change)
+    : on_change_(std::move(on_change)), stop_(::eventfd(0, EFD_CLOEXEC)) {}
+
+protected:
+  void begin() {
+    thread_ = std::thread{[this] { run(); }};
+  }
+  /// By the most derived class, whose members the thread uses.
+  void end() {
+    stopping_ = true;
+    ::eventfd_write(stop_.get(), 1);
+    if (thread_.joinable())
+      thread_.join();
+  }
+  virtual void run() = 0;
+
+  bool stopping() const { return stopping_; }
+  /// Whether the descriptor has something, within the limit; false at once when the watch ends.
+  bool wait_for(int source, std::chrono::milliseconds limit) const {
+    std::array<pollfd, 2> both{pollfd{stop_.get(), POLLIN, 0}, pollfd{source, POLLIN, 0}};
+    const auto ready = ::poll(both.data(), source < 0 ? 1 : 2, static_cast<int>(limit.count()));
+    return ready > 0 && !stopping_ && source >= 0 && both[1].revents != 0;
+  }
+  void tell() {
+    on_change_();
+    wait_for(-1, quiet_time);
+  }
+
+private:
+  std::function<void()> on_change_;
+  descriptor stop_;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+/// Each commit writes to the -wal; a checkpoint to the file.
+class file_watch final : public watcher {
+public:
+  file_watch(const std::filesystem::path& file, std::function<void()> on_change)
+    : watcher(std::move(on_change)), file_(file.filename().string()),
+      events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+    ::inotify_add_watch(events_.get(), file.parent_path().c_str(), IN_MODIFY | IN_MOVED_TO | IN_CREATE);
+    begin();
+  }
+  ~file_watch() override { end(); }
+
+private:
+  void run() override {
+    alignas(inotify_event) std::array<char, 4'096> buffer{};
+    while (!stopping()) {
+      if (!wait_for(events_.get(), 60s))
+        continue;
+      bool ours = false;
+      for (ssize_t bytes = 0; (bytes = ::read(events_.get(), buffer.data(), buffer.size())) > 0;)
+        for (ssize_t at = 0; at < bytes;) {
+          const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+          const std::string_view name = event->len > 0 ? event->name : "";
+          ours = ours || name == file_ || name == file_ + "-wal";
+          at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+        }
+      if (ours)
+        tell();
+    }
+  }
+
+  std::string file_;
+  descriptor events_;
+};
+
+class listener final : public watcher {
+public:
+  listener(config::database database, std::string table, std::function<void()> on_change)
+    : watcher(std::move(on_change)), database_(std::move(database)), table_(std::move(table)) {
+    begin();
+  }
+  ~listener() override { end(); }
+
+private:
+  void run() override {
+    while (!stopping()) {
+      auto session = postgresql::connect(database_, database_.address);
+      if (session) {
+        auto* connection = static_cast<soci::postgresql_session_backend*>((*session)->get_backend())->conn_;
+        postgresql::handle handle{connection, database_.statement_timeout};
+        if (auto listens = handle.run("LISTEN penstock"); listens)
+          listen(connection);
+      }
+      wait_for(-1, retry_every);
+    }
+  }
+
+  /// Until the connection is lost.
+  void listen(PGconn* connection) {
+    tell(); // what changed before is not told any more
+    while (!stopping()) {
+      if (!wait_for(PQsocket(connection), 60s))
+        continue;
+      if (PQconsumeInput(connection) != 1)
+        return;
+      bool ours = false;
+      while (auto* notification = PQnotifies(connection)) {
+        const std::string_view name = notification->extra;
+        ours = ours || name == table_ || name.ends_with("." + table_);
+        PQfreemem(notification);
+      }
+      if (ours)
+        tell();
+    }
+  }
+
+  config::database database_;
+  std::string table_;
+};
+
+std::string quoted(const std::string& table) {
+  const auto dot = table.find('.');
+  return dot == std::string::npos
+           ? postgresql::identifier(table)
+           : postgresql::identifier(table.substr(0, dot)) + "." + postgresql::identifier(table.substr(dot + 1));
+}
+
+} // namespace
+
+std::unique_ptr<change_watch> watch_changes(const config::database& database, const std::string& table,
+                                            std::function<void()> on_change) {
+  switch (database.kind) {
+  case config::database_kind::sqlite: return std::make_unique<file_watch>(database.address.path, std::move(on_change));
+  case config::database_kind::postgresql: return std::make_unique<listener>(database, table, std::move(on_change));
+  case config::database_kind::mysql: return nullptr;
+  }
+  return nullptr;
+}
+
+std::string notify_sql(config::database_kind kind, const std::string& table) {
+  if (kind != config::database_kind::postgresql)
+    return {};
+  // A statement's trigger, not a row's: one notification, however many rows; and the same one again within a
+  // transaction is sent once.
+  return "CREATE OR REPLACE FUNCTION penstock_notify() RETURNS trigger LANGUAGE plpgsql AS $$\n"
+         "BEGIN\n"
+         "  PERFORM pg_notify('penstock', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME);\n"
+         "  RETURN NULL;\n"
+         "END $$;\n"
+         "CREATE OR REPLACE TRIGGER penstock_notify AFTER INSERT OR UPDATE ON " +
+         quoted(table) + "\n  FOR EACH STATEMENT EXECUTE FUNCTION penstock_notify();\n";
+}
+
+std::string unnotify_sql(config::database_kind kind, const std::string& table) {
+  if (kind != config::database_kind::postgresql)
+    return {};
+  return "DROP TRIGGER IF EXISTS penstock_notify ON " + quoted(table) + ";\n";
+}
+
+} // namespace penstock::storage

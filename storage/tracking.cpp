@@ -1,0 +1,421 @@
+#include "storage/tracking.hpp"
+
+#include "core/assert.hpp"
+#include "storage/connection.hpp"
+#include "storage/own_tables.hpp"
+#include "storage/transaction.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace penstock::storage {
+
+namespace {
+
+// A statement's conditions nest, and SQLite takes 1,000 levels.
+constexpr std::size_t conditions_max = 200;
+constexpr std::size_t looked_up_at_once = 1'000;
+
+template <class Number>
+Number number_of(std::string_view text) {
+  Number value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::string microseconds(wall_time time) { return std::to_string(time.time_since_epoch().count()); }
+
+/// As the bulk insert fills it.
+table table_of(const config::publish& pipeline) {
+  using enum column_type;
+  table made;
+  made.pipeline = pipeline.name;
+  made.name = pipeline.tracking.table;
+  made.columns = {{"pipeline", text},      {"source_table", text}, {"record_id", text},      {"record_version", text},
+                  {"shard", integer},      {"epoch", integer},     {"claim_seq", integer},   {"packet_id", integer},
+                  {"state", text},         {"topic", text},        {"payload", bytes, true}, {"correlation_id", text},
+                  {"claimed_at", integer}, {"attempts", integer},  {"reason", text, true}};
+  made.key = {"pipeline", "record_id", "record_version"};
+  return made;
+}
+
+class sql_tracking final : public tracking {
+public:
+  sql_tracking(std::unique_ptr<connection> database, const config::publish& pipeline)
+    : database_(std::move(database)), own_(*database_), table_(table_of(pipeline)), source_table_(pipeline.table),
+      name_(quoted_table(words(), table_.name)), pipeline_is_("pipeline = " + words().text_literal(pipeline.name)) {
+    for (const auto& column : table_.columns)
+      types_.push_back(column.type);
+  }
+
+  result<std::string> prepare() override;
+  result<std::vector<adopted_shard>> adopt(std::uint32_t count) override;
+  result<std::optional<source_cursor>> cursor() override;
+  result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) override;
+  result<std::uint64_t> heartbeat() override;
+  result<void> check(std::span<const shard_progress> shards) override;
+  result<bool> commit(const tracking_changes& changes) override;
+  result<std::vector<std::size_t>> untracked(std::span<const record_key> records) override;
+
+private:
+  const sql_words& words() const { return database_->words(); }
+  std::string literal(std::string_view text) const { return words().text_literal(text); }
+  result<void> create(const std::string& name, const std::string& columns);
+  result<void> fence(std::span<const shard_progress> shards);
+  result<void> end(const claim_end& one, std::uint64_t epoch);
+  result<void> note_sent(std::span<const shard_progress> shards);
+  result<std::uint64_t> insert(const tracking_changes& changes);
+  result<void> write(const source_cursor& cursor);
+
+  std::unique_ptr<connection> database_;
+  own_tables own_;
+  table table_;
+  std::vector<column_type> types_;
+  std::string source_table_;
+  std::string name_;
+  std::string pipeline_is_;
+};
+
+result<void> sql_tracking::create(const std::string& name, const std::string& columns) {
+  auto there = database_->read_table(name);
+  if (!there)
+    return there.error();
+  if (!there->kind.empty())
+    return {};
+  return own_.change_schema("CREATE TABLE " + quoted_table(words(), name) + " (" + columns + ")" +
+                            words().own_table_end);
+}
+
+result<std::string> sql_tracking::prepare() {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  if (auto locked = database_->lock_schema(); !locked)
+    return locked.error();
+  if (auto created = own_.create(); !created)
+    return created.error();
+  const auto key = words().key_type + " NOT NULL";
+  const auto text = words().text_type;
+  if (auto made = create(table_.name, "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key +
+                                        ", record_version " + key +
+                                        ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL,"
+                                        " packet_id BIGINT NOT NULL, state " +
+                                        key + ", topic " + text + " NOT NULL, payload " + words().bytes_type +
+                                        ", correlation_id " + text +
+                                        ", claimed_at BIGINT NOT NULL, sent_at BIGINT, attempts BIGINT NOT NULL,"
+                                        " reason_code BIGINT, reason " +
+                                        text +
+                                        ", PRIMARY KEY (pipeline, shard, claim_seq),"
+                                        " UNIQUE (pipeline, record_id, record_version)");
+      !made)
+    return made.error();
+  if (auto made = create("penstock_fence", "pipeline " + key +
+                                             ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL,"
+                                             " claimed_seq BIGINT NOT NULL, released_seq BIGINT NOT NULL,"
+                                             " settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
+                                             " PRIMARY KEY (pipeline, shard)");
+      !made)
+    return made.error();
+  std::string positions;
+  for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
+    positions += std::string{", "} + position + " " + text + " NOT NULL";
+  if (auto made =
+        create("penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL");
+      !made)
+    return made.error();
+  auto id = own_.installation_id();
+  if (!id)
+    return id;
+  if (auto committed = changes->commit(); !committed)
+    return committed.error();
+  if (auto opened = database_->open_rows(table_); !opened)
+    return opened.error();
+  return id;
+}
+
+result<std::vector<adopted_shard>> sql_tracking::adopt(std::uint32_t count) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  std::vector<bool> known(count, false);
+  const auto of_shards = " FROM penstock_fence WHERE " + pipeline_is_ + " AND shard < " + std::to_string(count);
+  auto read =
+    database_->read("SELECT shard" + of_shards, [&](auto row) { known[number_of<std::uint32_t>(row[0].text)] = true; });
+  if (!read)
+    return read.error();
+  for (std::uint32_t shard = 0; shard < count; ++shard) {
+    if (known[shard])
+      continue;
+    auto made = database_->change("INSERT INTO penstock_fence (pipeline, shard, epoch, claimed_seq, released_seq,"
+                                  " settled_seq, writes) VALUES (" +
+                                  literal(table_.pipeline) + ", " + std::to_string(shard) + ", 0, 0, 0, 0, 0)");
+    if (!made)
+      return made.error();
+  }
+  auto raised = database_->change("UPDATE penstock_fence SET epoch = epoch + 1 WHERE " + pipeline_is_ +
+                                  " AND shard < " + std::to_string(count));
+  if (!raised)
+    return raised.error();
+  std::vector<adopted_shard> shards;
+  read = database_->read(
+    "SELECT shard, epoch, claimed_seq, released_seq, settled_seq" + of_shards + " ORDER BY shard", [&](auto row) {
+      shards.push_back({number_of<std::uint32_t>(row[0].text), number_of<std::uint64_t>(row[1].text),
+                        number_of<std::uint64_t>(row[2].text), number_of<std::uint64_t>(row[3].text),
+                        number_of<std::uint64_t>(row[4].text)});
+    });
+  if (!read)
+    return read.error();
+  if (auto committed = changes->commit(); !committed)
+    return committed.error();
+  return shards;
+}
+
+result<std::optional<source_cursor>> sql_tracking::cursor() {
+  std::optional<source_cursor> found;
+  auto read = database_->read(
+    "SELECT read_floor, read_high, read_begin, sweep_at FROM penstock_cursors WHERE " + pipeline_is_, [&](auto row) {
+      found = source_cursor{std::string{row[0].text}, std::string{row[1].text}, std::string{row[2].text},
+                            std::string{row[3].text}};
+    });
+  if (!read)
+    return read.error();
+  return found;
+}
+
+result<std::vector<claimed_record>> sql_tracking::open_claims(std::uint32_t shard, std::uint64_t behind_seq) {
+  std::vector<claimed_record> claims;
+  auto read = database_->read(
+    "SELECT record_id, record_version, claim_seq, packet_id, topic, payload, correlation_id, attempts FROM " + name_ +
+      " WHERE " + pipeline_is_ + " AND shard = " + std::to_string(shard) + " AND claim_seq > " +
+      std::to_string(behind_seq) + " AND state = 'claimed' ORDER BY claim_seq",
+    [&](auto row) {
+      claimed_record claim;
+      claim.record_id = row[0].text;
+      claim.version = row[1].text;
+      claim.shard = shard;
+      claim.seq = number_of<std::uint64_t>(row[2].text);
+      claim.packet_id = number_of<std::uint16_t>(row[3].text);
+      claim.topic = row[4].text;
+      claim.payload = row[5].text;
+      claim.correlation = row[6].text;
+      claim.attempts = number_of<std::uint32_t>(row[7].text);
+      claims.push_back(std::move(claim));
+    });
+  if (!read)
+    return read.error();
+  return claims;
+}
+
+result<std::uint64_t> sql_tracking::heartbeat() {
+  std::uint64_t sum = 0;
+  auto read = database_->read("SELECT writes, epoch FROM penstock_fence WHERE " + pipeline_is_, [&](auto row) {
+    sum += number_of<std::uint64_t>(row[0].text) + number_of<std::uint64_t>(row[1].text);
+  });
+  if (!read)
+    return read.error();
+  return sum;
+}
+
+/// Checks the epochs, and locks them up to the end of the transaction.
+result<void> sql_tracking::fence(std::span<const shard_progress> shards) {
+  for (std::size_t first = 0; first < shards.size(); first += conditions_max) {
+    const auto some = shards.subspan(first, std::min(conditions_max, shards.size() - first));
+    std::array<std::string, 3> values;
+    std::string owned;
+    for (const auto& shard : some) {
+      const auto number = std::to_string(shard.shard);
+      const std::array numbers{shard.claimed_seq, shard.released_seq, shard.settled_seq};
+      for (std::size_t index = 0; index < values.size(); ++index)
+        values[index] += " WHEN " + number + " THEN " + std::to_string(numbers[index]);
+      owned +=
+        (owned.empty() ? "" : " OR ") + ("(shard = " + number) + " AND epoch = " + std::to_string(shard.epoch) + ")";
+    }
+    auto met = database_->change("UPDATE penstock_fence SET writes = writes + 1, claimed_seq = CASE shard" + values[0] +
+                                 " END, released_seq = CASE shard" + values[1] + " END, settled_seq = CASE shard" +
+                                 values[2] + " END WHERE " + pipeline_is_ + " AND (" + owned + ")");
+    if (!met)
+      return met.error();
+    if (*met != some.size())
+      return error{errc::fenced, "another process publishes for '" + table_.pipeline + "' now"};
+  }
+  return {};
+}
+
+result<void> sql_tracking::check(std::span<const shard_progress> shards) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  if (auto owned = fence(shards); !owned)
+    return owned;
+  return changes->commit();
+}
+
+result<void> sql_tracking::end(const claim_end& one, std::uint64_t epoch) {
+  std::string set;
+  switch (one.outcome) {
+  case claim_end::kind::refused:
+  case claim_end::kind::held:
+    set = std::string{"state = "} + (one.outcome == claim_end::kind::held ? "'held'" : "'refused'") +
+          ", reason_code = " + std::to_string(one.reason_code) + ", reason = " + literal(one.reason);
+    break;
+  case claim_end::kind::reclaim:
+    set = "claim_seq = " + std::to_string(one.new_seq) + ", packet_id = " + std::to_string(one.new_packet_id) +
+          ", attempts = attempts + 1, epoch = " + std::to_string(epoch) + ", claimed_at = " + microseconds(wall_now());
+    break;
+  }
+  auto met = database_->change("UPDATE " + name_ + " SET " + set + " WHERE " + pipeline_is_ + " AND shard = " +
+                               std::to_string(one.shard) + " AND claim_seq = " + std::to_string(one.seq));
+  return met ? result<void>{} : result<void>{met.error()};
+}
+
+result<void> sql_tracking::note_sent(std::span<const shard_progress> shards) {
+  std::string which;
+  std::size_t conditions = 0;
+  const auto flush = [&]() -> result<void> {
+    if (conditions == 0)
+      return {};
+    auto met = database_->change("UPDATE " + name_ +
+                                 " SET state = 'sent', payload = NULL, sent_at = " + microseconds(wall_now()) +
+                                 " WHERE " + pipeline_is_ + " AND state = 'claimed' AND (" + which + ")");
+    which.clear();
+    conditions = 0;
+    return met ? result<void>{} : result<void>{met.error()};
+  };
+  for (const auto& shard : shards)
+    for (const auto& [first, last] : shard.sent) {
+      which += (which.empty() ? "" : " OR ") + ("(shard = " + std::to_string(shard.shard)) + " AND claim_seq BETWEEN " +
+               std::to_string(first) + " AND " + std::to_string(last) + ")";
+      if (++conditions == conditions_max)
+        if (auto done = flush(); !done)
+          return done;
+    }
+  return flush();
+}
+
+result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
+  record::frame_builder builder{types_};
+  const auto now = wall_now();
+  const auto epoch_of = [&](std::uint32_t shard) {
+    const auto found =
+      std::find_if(changes.shards.begin(), changes.shards.end(), [&](const auto& each) { return each.shard == shard; });
+    assert_that(found != changes.shards.end(), "a claim's shard is among those written of");
+    return found->epoch;
+  };
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> epochs; // claims of a shard lie together
+  for (const auto& claim : changes.claims) {
+    if (epochs.empty() || epochs.back().first != claim.shard)
+      epochs.emplace_back(claim.shard, epoch_of(claim.shard));
+    std::size_t column = 0;
+    const auto text = [&](std::string_view value) { builder.set_string(column++, value); };
+    const auto number = [&](std::uint64_t value) { builder.set_integer(column++, static_cast<std::int64_t>(value)); };
+    const bool refused = !claim.refusal.empty();
+    text(table_.pipeline);
+    text(source_table_);
+    text(claim.record_id);
+    text(claim.version);
+    number(claim.shard);
+    number(epochs.back().second);
+    number(claim.seq);
+    number(refused ? 0 : claim.packet_id);
+    text(refused ? "refused" : "claimed");
+    text(claim.topic);
+    text(claim.payload);
+    text(claim.correlation);
+    builder.set_integer(column++, now.time_since_epoch().count());
+    number(claim.attempts + 1);
+    if (refused)
+      text(claim.refusal);
+    else
+      builder.set_null(column++);
+    builder.commit_row({}, {}, now);
+  }
+  auto view = record::frame_view::open(builder.seal(table_.pipeline, 0, 0, 0), types_);
+  assert_that(static_cast<bool>(view), "a frame that was just sealed opens");
+  const record::frame_view* const frames[] = {view->get()};
+  const batch_view batch{frames};
+  std::uint64_t stored = 0;
+  const auto rows_max = std::min(database_->limits().rows, batch.rows());
+  for (std::size_t first = 0; first < batch.rows(); first += rows_max) {
+    const auto done = database_->insert(batch, first, std::min(batch.rows(), first + rows_max));
+    if (done.refused)
+      return done.refused->why;
+    stored += done.stored;
+  }
+  return stored;
+}
+
+result<void> sql_tracking::write(const source_cursor& cursor) {
+  auto met =
+    database_->change("UPDATE penstock_cursors SET writes = writes + 1, read_floor = " + literal(cursor.floor) +
+                      ", read_high = " + literal(cursor.high) + ", read_begin = " + literal(cursor.begin) +
+                      ", sweep_at = " + literal(cursor.sweep) + " WHERE " + pipeline_is_);
+  if (!met || *met > 0)
+    return met ? result<void>{} : result<void>{met.error()};
+  met = database_->change("INSERT INTO penstock_cursors (pipeline, read_floor, read_high, read_begin, sweep_at,"
+                          " writes) VALUES (" +
+                          literal(table_.pipeline) + ", " + literal(cursor.floor) + ", " + literal(cursor.high) + ", " +
+                          literal(cursor.begin) + ", " + literal(cursor.sweep) + ", 0)");
+  return met ? result<void>{} : result<void>{met.error()};
+}
+
+result<bool> sql_tracking::commit(const tracking_changes& changes) {
+  auto all = transaction::begin(*database_);
+  if (!all)
+    return all.error();
+  if (auto owned = fence(changes.shards); !owned)
+    return owned.error();
+  for (const auto& one : changes.ends) {
+    const auto shard = std::find_if(changes.shards.begin(), changes.shards.end(),
+                                    [&](const auto& each) { return each.shard == one.shard; });
+    assert_that(shard != changes.shards.end(), "a claim's shard is among those written of");
+    if (auto ended = end(one, shard->epoch); !ended)
+      return ended.error();
+  }
+  if (auto noted = note_sent(changes.shards); !noted)
+    return noted.error();
+  if (!changes.claims.empty()) {
+    auto stored = insert(changes);
+    if (!stored)
+      return stored.error();
+    if (*stored != changes.claims.size())
+      return false;
+  }
+  if (changes.cursor)
+    if (auto written = write(*changes.cursor); !written)
+      return written.error();
+  if (auto committed = all->commit(); !committed)
+    return committed.error();
+  return true;
+}
+
+result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records) {
+  std::vector<std::size_t> missing;
+  for (std::size_t first = 0; first < records.size(); first += looked_up_at_once) {
+    const auto some = records.subspan(first, std::min(looked_up_at_once, records.size() - first));
+    std::string ids;
+    for (const auto& record : some)
+      ids += (ids.empty() ? "" : ", ") + literal(record.record_id);
+    std::unordered_set<std::string> tracked;
+    auto read = database_->read(
+      "SELECT record_id, record_version FROM " + name_ + " WHERE " + pipeline_is_ + " AND record_id IN (" + ids + ")",
+      [&](auto row) { tracked.insert(std::string{row[0].text} + '\0' + std::string{row[1].text}); });
+    if (!read)
+      return read.error();
+    for (std::size_t index = 0; index < some.size(); ++index)
+      if (!tracked.contains(std::string{some[index].record_id} + '\0' + std::string{some[index].version}))
+        missing.push_back(first + index);
+  }
+  return missing;
+}
+
+} // namespace
+
+result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline) {
+  auto opened = open_connection(database, access::read_write);
+  if (!opened)
+    return opened.error();
+  return std::unique_ptr<tracking>{std::make_unique<sql_tracking>(*std::move(opened), pipeline)};
+}
+
+} // namespace penstock::storage

@@ -1,0 +1,121 @@
+// The record of what a publish pipeline has sent, and the claims of what it is about to send: the tracking table, the
+// epochs that fence off a former owner, and how far the source was read. All of it in one database, each change in one
+// transaction. docs/delivery.md has the states.
+//
+//   mqtt_sent_records   one row a record and version: claimed, sent, refused or held
+//   penstock_fence      one row a shard: the epoch of its owner, and watermarks over claim_seq
+//   penstock_cursors    one row a pipeline: how far its source was read
+#pragma once
+
+#include "config/config.hpp"
+#include "core/result.hpp"
+#include "core/types.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace penstock::storage {
+
+/// A record that is claimed, as it is sent: never made anew from its source row, which may have changed.
+struct claimed_record {
+  std::string record_id;
+  std::string version;
+  std::uint32_t shard = 0;
+  std::uint64_t seq = 0;
+  std::uint16_t packet_id = 0;
+  std::string topic;
+  std::string payload;
+  std::string correlation;
+  std::uint32_t attempts = 0; ///< claims of it before this one
+  std::string refusal;        ///< it cannot be published: it is kept as `refused` and has no packet id
+};
+
+/// A shard as its new owner finds it.
+struct adopted_shard {
+  std::uint32_t shard = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t claimed_seq = 0;
+  std::uint64_t released_seq = 0;
+  std::uint64_t settled_seq = 0; ///< all claims up to here are at their end
+};
+
+struct shard_progress {
+  std::uint32_t shard = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t claimed_seq = 0;
+  std::uint64_t released_seq = 0;
+  std::uint64_t settled_seq = 0;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> sent; ///< ranges of claim_seq, both ends included
+};
+
+/// The end of a claim that is not `sent`.
+struct claim_end {
+  enum class kind : std::uint8_t {
+    refused,
+    held,   ///< its outcome is unknown, and the policy says hold
+    reclaim ///< it is sent again under another claim_seq and packet id
+  };
+  claim_end::kind outcome = kind::refused;
+  std::uint32_t shard = 0;
+  std::uint64_t seq = 0;
+  std::uint8_t reason_code = 0; ///< of MQTT 5
+  std::string reason;
+  std::uint64_t new_seq = 0; ///< reclaim
+  std::uint16_t new_packet_id = 0;
+};
+
+/// How far the source was read. Positions are those of storage/source.hpp.
+struct source_cursor {
+  std::string floor; ///< all before it is done with
+  std::string high;  ///< nothing behind it was ever claimed
+  std::string begin; ///< where `start: now` began; what is before it is never sent
+  std::string sweep; ///< of the sweep over everything
+  friend bool operator==(const source_cursor&, const source_cursor&) = default;
+};
+
+/// One transaction.
+struct tracking_changes {
+  std::vector<shard_progress> shards; ///< all that anything is written of
+  std::vector<claim_end> ends;
+  std::span<const claimed_record> claims; ///< of records that are not tracked yet
+  std::optional<source_cursor> cursor;
+};
+
+struct record_key {
+  std::string_view record_id;
+  std::string_view version;
+};
+
+class tracking {
+public:
+  virtual ~tracking() = default;
+
+  /// Creates the tables where they are missing. The id of the installation, as storage::store has it.
+  virtual result<std::string> prepare() = 0;
+  /// Becomes the owner of shards [0, count): raises their epochs. Before anything else is done with them.
+  virtual result<std::vector<adopted_shard>> adopt(std::uint32_t count) = 0;
+  /// nullopt: the first run of this pipeline.
+  virtual result<std::optional<source_cursor>> cursor() = 0;
+  /// The claims of a shard behind a seq that are not at their end, by seq. After the CONNACK of the new owner.
+  virtual result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) = 0;
+  /// Rises whenever an owner of any of the pipeline's shards does something.
+  virtual result<std::uint64_t> heartbeat() = 0;
+  /// `fenced` where a shard has another owner now.
+  virtual result<void> check(std::span<const shard_progress> shards) = 0;
+  /// All or nothing. False: nothing was written, for some of the claims' records are tracked already. `fenced` where
+  /// one of the shards has another owner now: nothing may be sent any more.
+  virtual result<bool> commit(const tracking_changes& changes) = 0;
+  /// Which of the records are not in the table: by index, rising.
+  virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
+};
+
+/// Opens a connection.
+result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline);
+
+} // namespace penstock::storage

@@ -1,0 +1,334 @@
+// One publish pipeline's actors, with a scripted broker, and a source table and a tracking table in memory.
+#pragma once
+
+#include "actors/poller.hpp"
+#include "actors/publisher.hpp"
+#include "tests/support/actor_fixture.hpp"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace penstock::testing {
+
+/// A table with an integer key; `rows` are what is visible.
+struct memory_table {
+  std::map<std::int64_t, std::string> rows; ///< the monitor by id
+  std::uint64_t reads = 0;
+  std::optional<error> failure;
+};
+
+class memory_source final : public storage::source {
+public:
+  explicit memory_source(std::shared_ptr<memory_table> table) : table_(std::move(table)) {}
+  path newest() const override { return path::id; }
+  void begin_behind(const std::string& position) override { begin_ = id_of(position); }
+  result<std::vector<storage::source_row>> read(path, const std::string& behind, std::size_t rows_max) override {
+    ++table_->reads;
+    if (table_->failure)
+      return *table_->failure;
+    std::vector<storage::source_row> rows;
+    for (auto next = table_->rows.upper_bound(id_of(behind)); next != table_->rows.end() && rows.size() < rows_max;
+         ++next)
+      rows.push_back(row_of(*next));
+    return rows;
+  }
+  result<std::vector<storage::source_row>> read_ids(std::span<const id_range> ranges, std::size_t) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& each : table_->rows)
+      for (const auto& range : ranges)
+        if (range.first <= each.first && each.first <= range.last)
+          rows.push_back(row_of(each));
+    return rows;
+  }
+  result<std::vector<storage::source_row>> read_records(std::span<const std::string>) override {
+    return std::vector<storage::source_row>{};
+  }
+  result<std::string> end(path) override {
+    return table_->rows.empty() ? std::string{} : storage::position_of(table_->rows.rbegin()->first);
+  }
+  std::string earlier(const std::string&, std::chrono::milliseconds) override { return {}; }
+
+private:
+  static std::int64_t id_of(const std::string& position) {
+    return position.empty() ? std::numeric_limits<std::int64_t>::min() : std::stoll(position.substr(3));
+  }
+  storage::source_row row_of(const std::pair<const std::int64_t, std::string>& row) const {
+    storage::source_row made;
+    made.id = row.first;
+    made.record_id = std::to_string(row.first);
+    made.order = made.record_id;
+    made.topic = "t/" + row.second;
+    made.payload = "payload " + made.record_id;
+    made.hash = std::hash<std::string>{}(row.second);
+    made.position = storage::position_of(row.first);
+    made.wanted = row.first > begin_;
+    made.refusal = row.second == "bad" ? "no topic fits" : "";
+    return made;
+  }
+  std::shared_ptr<memory_table> table_;
+  std::int64_t begin_ = std::numeric_limits<std::int64_t>::min();
+};
+
+/// What a tracking database holds, over all its connections.
+struct memory_records {
+  struct record {
+    storage::claimed_record claim;
+    std::string state;
+    std::uint64_t epoch = 0;
+  };
+  std::map<std::string, record> records; ///< by record id and version
+  std::map<std::uint32_t, storage::adopted_shard> shards;
+  std::optional<storage::source_cursor> cursor;
+  std::uint64_t beats = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t opened = 0;
+  std::optional<error> open_failure;
+  std::optional<error> commit_failure;
+
+  std::size_t count(const std::string& state) const {
+    return static_cast<std::size_t>(
+      std::count_if(records.begin(), records.end(), [&](const auto& each) { return each.second.state == state; }));
+  }
+};
+
+class memory_tracking final : public storage::tracking {
+public:
+  explicit memory_tracking(std::shared_ptr<memory_records> database) : database_(std::move(database)) {}
+  result<std::string> prepare() override { return std::string{"installation"}; }
+  result<std::vector<storage::adopted_shard>> adopt(std::uint32_t count) override {
+    std::vector<storage::adopted_shard> mine;
+    for (std::uint32_t shard = 0; shard < count; ++shard) {
+      auto& one = database_->shards[shard];
+      one.shard = shard;
+      ++one.epoch;
+      mine.push_back(one);
+    }
+    return mine;
+  }
+  result<std::optional<storage::source_cursor>> cursor() override { return database_->cursor; }
+  result<std::vector<storage::claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind) override {
+    std::vector<storage::claimed_record> claims;
+    for (const auto& [unused, each] : database_->records)
+      if (each.state == "claimed" && each.claim.shard == shard && each.claim.seq > behind)
+        claims.push_back(each.claim);
+    std::sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) { return a.seq < b.seq; });
+    return claims;
+  }
+  result<std::uint64_t> heartbeat() override { return database_->beats; }
+  result<void> check(std::span<const storage::shard_progress> shards) override { return fence(shards); }
+  result<bool> commit(const storage::tracking_changes& changes) override {
+    if (database_->commit_failure)
+      return *database_->commit_failure;
+    if (auto owned = fence(changes.shards); !owned)
+      return owned.error();
+    for (const auto& claim : changes.claims)
+      if (database_->records.contains(key(claim.record_id, claim.version)))
+        return false;
+    ++database_->commits;
+    for (const auto& end : changes.ends)
+      write(end);
+    for (const auto& shard : changes.shards)
+      write(shard);
+    for (const auto& claim : changes.claims)
+      database_->records[key(claim.record_id, claim.version)] = {claim, claim.refusal.empty() ? "claimed" : "refused",
+                                                                 database_->shards[claim.shard].epoch};
+    if (changes.cursor)
+      database_->cursor = changes.cursor;
+    return true;
+  }
+  result<std::vector<std::size_t>> untracked(std::span<const storage::record_key> records) override {
+    std::vector<std::size_t> missing;
+    for (std::size_t index = 0; index < records.size(); ++index)
+      if (!database_->records.contains(key(std::string{records[index].record_id}, std::string{records[index].version})))
+        missing.push_back(index);
+    return missing;
+  }
+
+private:
+  static std::string key(const std::string& id, const std::string& version) { return id + "/" + version; }
+  result<void> fence(std::span<const storage::shard_progress> shards) {
+    for (const auto& shard : shards)
+      if (database_->shards[shard.shard].epoch != shard.epoch)
+        return error{errc::fenced, "another process publishes now"};
+    ++database_->beats;
+    return {};
+  }
+  void write(const storage::claim_end& end) {
+    for (auto& [unused, each] : database_->records) {
+      if (each.claim.shard != end.shard || each.claim.seq != end.seq || each.state != "claimed")
+        continue;
+      if (end.outcome == storage::claim_end::kind::reclaim) {
+        each.claim.seq = end.new_seq;
+        each.claim.packet_id = end.new_packet_id;
+        ++each.claim.attempts;
+      } else {
+        each.state = end.outcome == storage::claim_end::kind::held ? "held" : "refused";
+      }
+      return;
+    }
+  }
+  void write(const storage::shard_progress& shard) {
+    auto& owner = database_->shards[shard.shard];
+    owner.claimed_seq = shard.claimed_seq;
+    owner.released_seq = shard.released_seq;
+    owner.settled_seq = shard.settled_seq;
+    for (auto& [unused, each] : database_->records)
+      for (const auto& [first, last] : shard.sent)
+        if (each.state == "claimed" && each.claim.shard == shard.shard && first <= each.claim.seq &&
+            each.claim.seq <= last)
+          each.state = "sent";
+  }
+  std::shared_ptr<memory_records> database_;
+};
+
+/// What the test sees of a shard's sessions, and how it speaks to the last one.
+struct publish_script {
+  std::uint64_t sessions = 0;
+  bool open = false;
+  bool dialled = false;
+  bool stopped = false;
+  std::vector<mqtt::resumption> resumed; ///< of the last `proceed`
+  std::uint64_t proceeded = 0;
+  std::vector<mqtt::outbound> published; ///< by all sessions, in order
+  std::vector<std::uint16_t> released;
+  actors::publish_session_handlers handlers;
+
+  void connect(bool present, std::size_t window = 10) {
+    mqtt::connection_state state;
+    state.connected = true;
+    state.session_present = present;
+    state.protocol = 5;
+    state.publish_window = window;
+    handlers.on_state(state);
+  }
+  void disconnect() {
+    dialled = false;
+    handlers.on_state({});
+  }
+  void ask_to_dial() { handlers.on_dial(); }
+  void answer(std::vector<mqtt::completion> answers) { handlers.on_published(answers); }
+  void received(std::uint64_t seq) { answer({{seq, 0, mqtt::publish_stage::received}}); }
+  void done(std::uint64_t seq, std::uint8_t reason = 0) { answer({{seq, reason, mqtt::publish_stage::done}}); }
+};
+
+class scripted_publish_session final : public actors::publish_session {
+public:
+  scripted_publish_session(std::shared_ptr<publish_script> script, actors::publish_session_handlers handlers)
+    : script_(std::move(script)) {
+    script_->handlers = std::move(handlers);
+    script_->open = true;
+    script_->dialled = false;
+    ++script_->sessions;
+  }
+  ~scripted_publish_session() override {
+    script_->open = false;
+    script_->handlers = {};
+  }
+  void start() override { script_->handlers.on_dial(); }
+  void dial() override { script_->dialled = true; }
+  void proceed(std::vector<mqtt::resumption> handshakes) override {
+    script_->resumed = std::move(handshakes);
+    ++script_->proceeded;
+  }
+  void publish(std::vector<mqtt::outbound> messages) override {
+    script_->published.insert(script_->published.end(), messages.begin(), messages.end());
+  }
+  void release_published(std::vector<std::uint16_t> packet_ids) override {
+    script_->released.insert(script_->released.end(), packet_ids.begin(), packet_ids.end());
+  }
+  void stop(std::function<void()> done) override {
+    script_->stopped = true;
+    done();
+  }
+
+private:
+  std::shared_ptr<publish_script> script_;
+};
+
+class publish_fixture : public actor_fixture {
+protected:
+  publish_fixture() {
+    pipeline.name = "p";
+    pipeline.table = "rows";
+    pipeline.key = {"id"};
+    pipeline.detect.poll = std::chrono::milliseconds{100};
+    pipeline.in_flight_max = 100;
+  }
+  ~publish_fixture() override {
+    if (poller)
+      caf::anon_send_exit(poller, caf::exit_reason::kill);
+    for (const auto& each : publishers)
+      caf::anon_send_exit(each, caf::exit_reason::kill);
+  }
+
+  void spawn_poller() {
+    actors::poller_config config;
+    config.name = "p/poller";
+    config.pipeline = pipeline;
+    config.open_source = [table = table]() -> result<std::unique_ptr<storage::source>> {
+      return std::unique_ptr<storage::source>{std::make_unique<memory_source>(table)};
+    };
+    config.open_tracking = [records = records]() -> result<std::unique_ptr<storage::tracking>> {
+      ++records->opened;
+      if (records->open_failure)
+        return *records->open_failure;
+      return std::unique_ptr<storage::tracking>{std::make_unique<memory_tracking>(records)};
+    };
+    config.board = board.publish("p");
+    for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
+      config.shards.push_back(board.publish_shard("p", shard));
+    poller = system.spawn(actors::poller, config);
+    for (const auto& each : publishers)
+      introduce(each);
+    settle();
+  }
+  void spawn_publisher(std::uint32_t shard = 0) {
+    actors::publisher_config config;
+    config.name = "p/publisher/" + std::to_string(shard);
+    config.shard = shard;
+    config.open_session = [script = script](const std::string&, actors::publish_session_handlers handlers) {
+      return std::make_unique<scripted_publish_session>(script, std::move(handlers));
+    };
+    config.board = board.publish_shard("p", shard);
+    publishers.push_back(system.spawn(actors::publisher, config));
+    introduce(publishers.back());
+    settle();
+  }
+  void introduce(const messages::publisher_actor& publisher) {
+    if (poller)
+      caf::anon_send(publisher, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(poller));
+  }
+  /// A poller, a publisher, and a session that stands.
+  void begin(bool present = false, std::size_t window = 10) {
+    spawn_poller();
+    spawn_publisher();
+    script->connect(present, window);
+    settle();
+  }
+  void rows(std::int64_t first, std::int64_t last, const std::string& monitor = "m") {
+    for (auto id = first; id <= last; ++id)
+      table->rows[id] = monitor;
+  }
+  std::vector<std::string> published_ids() const {
+    std::vector<std::string> ids;
+    for (const auto& each : script->published)
+      ids.push_back(each.message_id.substr(2));
+    return ids;
+  }
+  telemetry::publish_status status() { return board.snapshot().publishes.at(0); }
+
+  config::publish pipeline;
+  std::shared_ptr<memory_table> table = std::make_shared<memory_table>();
+  std::shared_ptr<memory_records> records = std::make_shared<memory_records>();
+  std::shared_ptr<publish_script> script = std::make_shared<publish_script>();
+  messages::poller_actor poller;
+  std::vector<messages::publisher_actor> publishers;
+};
+
+} // namespace penstock::testing
