@@ -92,13 +92,13 @@ inline void put_packet(std::string& out, unsigned type_and_flags, std::string_vi
   out += body;
 }
 
-/// A clean MQTT 5 session.
+/// A clean MQTT 5 session, without keep alive: a subscriber with QoS 0 has nothing to send.
 inline std::string connect_packet(const std::string& client_id, std::uint16_t receive_maximum) {
   std::string body;
   put_string(body, "MQTT");
   body += '\x05';
   body += '\x02'; // clean start
-  put_u16(body, 60);
+  put_u16(body, 0);
   body += '\x03'; // properties: Receive Maximum
   body += '\x21';
   put_u16(body, receive_maximum);

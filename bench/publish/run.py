@@ -49,16 +49,12 @@ PIPELINE = """\
     qos: {qos}
     fields: {{RecordId: id, MonitorId: monitor, Reading: value, Unit: unit, Quality: quality, CreatedAt: created}}
     detect: {{poll: {poll}, notify: auto}}
+    in_flight_max: {in_flight}
 """
 
 CREATE_SQLITE = ("CREATE TABLE TableA (RecordId INTEGER PRIMARY KEY, MonitorId TEXT, Reading REAL, Unit TEXT, Quality INTEGER,"
                  " CreatedAt TEXT)")
 OWN_TABLES = ("mqtt_sent_records", "penstock_fence", "penstock_cursors")
-
-
-def configuration(port, database, qos=2, names=("TableA",), shards=5, poll="100ms"):
-    return HEAD.format(port=port, database=database) + "".join(
-        PIPELINE.format(name=name, shards=shards, qos=qos, poll=poll) for name in names)
 
 
 def create_postgresql(name="TableA"):
@@ -164,6 +160,14 @@ def sent_of(status):
 
 
 class Publish(Programs):
+    def __init__(self, build, count, in_flight):
+        super().__init__(build, count)
+        self.in_flight = in_flight
+
+    def configuration(self, port, database, qos=2, names=("TableA",), shards=5, poll="100ms"):
+        return HEAD.format(port=port, database=database) + "".join(
+            PIPELINE.format(name=name, shards=shards, qos=qos, poll=poll, in_flight=self.in_flight) for name in names)
+
     @contextlib.contextmanager
     def broker(self):
         """A mosquitto that routes: one subscriber takes all. What it received is in `result` of what is yielded, behind the block."""
@@ -179,15 +183,18 @@ class Publish(Programs):
                 relay.port, relay.pid = relay_broker
                 yield relay
                 subscriber.terminate()
-                relay.result = json.loads(subscriber.communicate(timeout=60)[0])
+                counted = subscriber.communicate(timeout=60)[0]
+                if subscriber.returncode != 0:
+                    raise Failed("the subscriber failed")
+                relay.result = json.loads(counted)
             finally:
                 end(subscriber)
 
-    def bare(self, qos):
+    def bare(self, qos, window=1_000):
         with self.broker() as broker:
             done = subprocess.run(
                 [self.program("bench-publish-raw-publisher"), "--port", str(broker.port), "--count", str(self.count), "--qos", str(qos),
-                 "--connections", "5", "--monitors", str(MONITORS)], stdout=subprocess.PIPE, text=True)
+                 "--connections", "5", "--window", str(window), "--monitors", str(MONITORS)], stdout=subprocess.PIPE, text=True)
             if done.returncode != 0:
                 raise Failed("the bare publisher failed")
             broker_cpu = cpu_seconds(broker.pid)
@@ -212,14 +219,15 @@ class Publish(Programs):
 
             def usage():
                 return cpu_seconds(penstock.pid), cpu_seconds(broker.pid), plant.cpu_seconds()
-            with self.configured_penstock(folder, configuration(broker.port, url, qos)) as penstock, Http(folder) as http:
+            with self.configured_penstock(folder, self.configuration(broker.port, url, qos)) as penstock, Http(folder) as http:
                 first = wait_until(lambda: sent_of(http.status()), "the first row", pause=0.005)
                 began, before = time.monotonic(), usage()
                 wait_until(lambda: sent_of(http.status()) >= self.count, f"{self.count:,} rows", limit=60 + self.count / 500)
                 seconds = time.monotonic() - began
                 used = [now - then for now, then in zip(usage(), before)]
                 rss = rss_max_mb(penstock.pid)
-                account = accounts(http.status())[0]
+                status = http.status()["publish"]["TableA"]
+                account = status["account"]
             tracked = plant.sent()
         self.expect(self.count, broker, tracked)
         if not account["balanced"] or account["sent"] != self.count:
@@ -228,7 +236,7 @@ class Publish(Programs):
         per_million = [each / rows * 1e6 for each in used]
         return {"rows_per_second": rows / seconds, "seconds": seconds, "penstock_cpu_s_per_million": per_million[0],
                 "broker_cpu_s_per_million": per_million[1], "server_cpu_s_per_million": per_million[2], "rss_max_mb": rss,
-                "payload_bytes": broker.result["payload_bytes"] / self.count}
+                "rows_per_commit": self.count / status["commits"], "payload_bytes": broker.result["payload_bytes"] / self.count}
 
     def xl(self, server, seconds, tables=10, monitors=50_000, shards=100, rate=16_700):
         """Rows come in, ten times a second into each table, and leave as they come."""
@@ -244,7 +252,7 @@ class Publish(Programs):
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
             broker = stack.enter_context(self.broker())
             sessions = [stack.enter_context(Session(server)) for _ in range(2)]
-            text = configuration(broker.port, server.url, names=names, shards=shards // tables)
+            text = self.configuration(broker.port, server.url, names=names, shards=shards // tables)
             with self.configured_penstock(folder, text) as penstock, Http(folder) as http:
                 http.wait_ready()
                 before = cpu_seconds(penstock.pid), cpu_seconds(broker.pid), cpu_seconds_of_server(server.pid)
@@ -258,16 +266,17 @@ class Publish(Programs):
                     session.run()
                 inserted_in = time.monotonic() - began
                 behind = count_each * tables - sent_of(http.status())
-                wait_until(lambda: sent_of(http.status()) >= count_each * tables, "the last row", limit=120 + seconds * 5)
+                wait_until(lambda: sent_of(http.status()) >= count_each * tables, "the last row", limit=120 + seconds * 5, pause=0.2)
                 after = cpu_seconds(penstock.pid), cpu_seconds(broker.pid), cpu_seconds_of_server(server.pid)
                 rss = rss_max_mb(penstock.pid)
-                lags = {name: pipeline["lag_ms"] for name, pipeline in http.status()["publish"].items()}
+                pipelines = http.status()["publish"].values()
             tracked = int(server.sql("SELECT count(*) FROM mqtt_sent_records WHERE state = 'sent'"))
         self.expect(count_each * tables, broker, tracked)
         used = [(now - then) / (count_each * tables) * 1e6 for now, then in zip(after, before)]
         return {"rows": count_each * tables, "seconds": seconds, "inserted_per_second": count_each * tables / max(seconds, inserted_in),
                 "rate": rate, "behind_at_the_end": behind,
-                "lag_ms": {key: max(lag[key] for lag in lags.values()) for key in ("p50", "p90", "p99", "max")},
+                "rows_per_commit": count_each * tables / sum(pipeline["commits"] for pipeline in pipelines),
+                "lag_ms": {key: max(pipeline["lag_ms"][key] for pipeline in pipelines) for key in ("p50", "p90", "p99", "max")},
                 "penstock_cpu_s_per_million": used[0], "broker_cpu_s_per_million": used[1],
                 "server_with_inserts_cpu_s_per_million": used[2], "rss_max_mb": rss}
 
@@ -279,7 +288,7 @@ class Publish(Programs):
         count = rate * seconds
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.broker() as broker, Session(server) as session:
             folder = pathlib.Path(name)
-            with self.configured_penstock(folder, configuration(broker.port, server.url)) as penstock, Http(folder) as http:
+            with self.configured_penstock(folder, self.configuration(broker.port, server.url)) as penstock, Http(folder) as http:
                 http.wait_ready()
                 by_trigger = self.add_trigger(folder, server)
                 before = cpu_seconds(penstock.pid)
@@ -324,7 +333,7 @@ class Publish(Programs):
         server.sql(create_postgresql(), database)
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
             folder = pathlib.Path(name)
-            with self.configured_penstock(folder, configuration(port, url, shards=shards)), Http(folder) as http:
+            with self.configured_penstock(folder, self.configuration(port, url, shards=shards)), Http(folder) as http:
                 http.wait_ready()  # it has made its tables
         # As a pipeline would have left it.
         with Session(server, database) as session:
@@ -349,7 +358,7 @@ class Publish(Programs):
         url = server.url.removesuffix("/penstock") + "/" + database
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, Session(server, database) as session:
             folder = pathlib.Path(name)
-            with self.configured_penstock(folder, configuration(port, url, poll="1ms")) as penstock, Http(folder) as http:
+            with self.configured_penstock(folder, self.configuration(port, url, poll="1ms")) as penstock, Http(folder) as http:
                 http.wait_ready()
                 next_id = int(server.sql('SELECT max("RecordId") + 1 FROM "TableA"', database))
                 backends = [int(pid) for pid in server.sql(
@@ -436,7 +445,7 @@ def goals_of_backlog(found):
                 ("  CPU in penstock, in mosquitto" + (", in the server" if kind == "postgresql" else ""),
                  f"{run['penstock_cpu_s_per_million']:.1f}, {run['broker_cpu_s_per_million']:.1f}" +
                  (f", {run['server_cpu_s_per_million']:.1f}" if kind == "postgresql" else "") + " s per million", "", None),
-                ("  memory of penstock, the most", f"{run['rss_max_mb']:.0f} MB", "", None)]
+                ("  memory of penstock, the most; rows a commit", f"{run['rss_max_mb']:.0f} MB; {run['rows_per_commit']:,.0f}", "", None)]
         rows.append((f"the bare publisher, QoS {qos}: CPU in it, in mosquitto",
                      f"{bare['publisher_cpu_s_per_million']:.1f}, {bare['broker_cpu_s_per_million']:.1f} s per million", "", None))
     return rows
@@ -454,7 +463,7 @@ def goals_of_xl(run):
         ("  CPU in penstock, in mosquitto, in the server with the inserts",
          f"{run['penstock_cpu_s_per_million']:.1f}, {run['broker_cpu_s_per_million']:.1f}, "
          f"{run['server_with_inserts_cpu_s_per_million']:.1f} s per million", "", None),
-        ("  memory of penstock, the most", f"{run['rss_max_mb']:.0f} MB", "", None)]
+        ("  memory of penstock, the most; rows a commit", f"{run['rss_max_mb']:.0f} MB; {run['rows_per_commit']:,.1f}", "", None)]
 
 
 def goals_of_notify(run):
@@ -492,6 +501,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     parser.add_argument("--count", type=int, default=300_000, help="rows of the backlog (default 300,000)")
     parser.add_argument("--rounds", type=int, default=3, help="of the backlog")
+    parser.add_argument("--in-flight-max", type=int, default=1_000, help="setting of each pipeline (default 1,000, as it is)")
     parser.add_argument("--xl-seconds", type=int, default=60)
     parser.add_argument("--notify-seconds", type=int, default=30)
     parser.add_argument("--poll-sizes", type=lambda text: [int(size) for size in text.split(",")],
@@ -504,11 +514,12 @@ def main():
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}")
     where = machine()
-    found = measure(Publish(options.build.resolve(), options.count), options)
+    found = measure(Publish(options.build.resolve(), options.count, options.in_flight_max), options)
     rows = goals(found)
     day = datetime.date.today().isoformat()
-    command = (f"./dev bench publish --count {options.count} --rounds {options.rounds} --xl-seconds {options.xl_seconds} "
-               f"--notify-seconds {options.notify_seconds} --poll-sizes {','.join(map(str, options.poll_sizes))} "
+    command = (f"./dev bench publish --count {options.count} --rounds {options.rounds} --in-flight-max {options.in_flight_max} "
+               f"--xl-seconds {options.xl_seconds} --notify-seconds {options.notify_seconds} "
+               f"--poll-sizes {','.join(map(str, options.poll_sizes))} "
                f"--poll-rounds {options.poll_rounds} --parts {','.join(options.parts)}")
     text = (f"# Publish, {day}\n\n{where['cores']} cores, {where['cpu']}, Linux {where['kernel']}, commit {where['commit']}; load average "
             f"before: {where['load_before']:.1f}\n\n`{command}`\n\n{table(rows)}\n\n"
