@@ -1,9 +1,12 @@
 """What the benchmarks share: starting the programs, measuring a process, the pipeline against the stand-in broker, the table."""
+import collections
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,6 +43,16 @@ ingest:
       extra_data:  {{from: payload.rest, type: json}}
 """
 
+MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 0
+max_inflight_messages 0
+"""
+
+Broker = collections.namedtuple("Broker", "port pid")
+
 
 class Failed(Exception):
     pass
@@ -65,6 +78,25 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def children(pid):
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_seconds_of_server(pid):
+    """With its children, also those that have ended: a PostgreSQL server has a process for each connection."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    total = sum(int(field) for field in fields[11:15]) / TICKS
+    for child in children(pid):
+        with contextlib.suppress(FileNotFoundError):
+            total += cpu_seconds(child)
+    return total
+
+
+def cpu_ms(pid):
+    """Finer than a tick; of the threads that are there."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()) / 1e6
+
+
 def rss_max_mb(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -84,6 +116,34 @@ def end(process, number=signal.SIGTERM, limit=30):
         return None
 
 
+class Http:
+    """Asks a running penstock, over one connection."""
+
+    def __init__(self, folder):
+        self.address = json.loads((folder / "run.json").read_text())["http"]
+        host, port = self.address.rsplit(":", 1)
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+    def get(self, path):
+        """Status and body."""
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+    def status(self):
+        return json.loads(self.get("/status")[1])
+
+    def wait_ready(self, limit=60.0):
+        """Up is not yet connected: ready says so."""
+        wait_until(lambda: self.get("/readyz")[0] == 200, "/readyz", limit)
+
+
 class Programs:
     """The release build's programs, and what they are run on."""
 
@@ -99,9 +159,16 @@ class Programs:
 
     @contextlib.contextmanager
     def penstock(self, folder, port, database="sqlite:telemetry.db", database_options=", synchronous: normal", shards=2, writers=1):
+        with self.configured_penstock(folder, CONFIG.format(
+                port=port, database=database, database_options=database_options, shards=shards, writers=writers)) as process:
+            yield process
+
+    @contextlib.contextmanager
+    def configured_penstock(self, folder, configuration):
+        """Up when its folder has a run.json."""
         config = folder / "penstock.yaml"
-        config.write_text(CONFIG.format(port=port, database=database, database_options=database_options, shards=shards,
-                                        writers=writers))
+        config.write_text(configuration)
+        (folder / "run.json").unlink(missing_ok=True)
         with open(folder / "penstock.log", "w") as log:
             process = subprocess.Popen([self.program("penstock"), "run", "--config", str(config)], stdout=log, stderr=log)
         try:
@@ -115,6 +182,24 @@ class Programs:
             status = end(process)
         if status != 0:
             raise Failed(f"penstock ended with {status}: " + (folder / "penstock.log").read_text()[-500:])
+
+    @contextlib.contextmanager
+    def mosquitto(self):
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-mosquitto-") as name:
+            port = free_port()
+            conf = pathlib.Path(name) / "mosquitto.conf"
+            conf.write_text(MOSQUITTO.format(port=port))
+            program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+            process = subprocess.Popen([program, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+            def listens():
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
+            try:
+                wait_until(listens, "mosquitto")
+                yield Broker(port, process.pid)
+            finally:
+                end(process)
 
     @contextlib.contextmanager
     def stand_in(self, count, rate="max"):

@@ -1,6 +1,6 @@
 // A bare QoS 1 publisher of the telemetry shape: a window of PUBLISH packets in flight, acknowledgements read
 // coalesced. Prints the result as JSON when all are acknowledged.
-#include "bench/ingest/wire.hpp"
+#include "bench/wire.hpp"
 
 int main(int argc, char** argv) try {
   const bench::options options{

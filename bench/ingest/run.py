@@ -8,8 +8,6 @@ import contextlib
 import datetime
 import json
 import pathlib
-import shutil
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -18,16 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from harness import (ROOT, Failed, Programs, cpu_seconds, end, free_port, keep, machine, median_by, table,  # noqa: E402
-                     wait_until)
-
-MOSQUITTO = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-persistence false
-max_queued_messages 0
-max_inflight_messages 0
-"""
+from harness import ROOT, Failed, Http, Programs, cpu_seconds, end, keep, machine, median_by, table, wait_until  # noqa: E402
 
 
 class Ingest(Programs):
@@ -45,30 +34,12 @@ class Ingest(Programs):
         return self.against_stand_in(count, self.rows, rate, database_options=f", synchronous: {synchronous}")
 
     def idle(self, seconds=20):
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
-            with self.penstock(pathlib.Path(name), port) as penstock:
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as broker:
+            with self.penstock(pathlib.Path(name), broker.port) as penstock:
                 time.sleep(2)
                 before = cpu_seconds(penstock.pid)
                 time.sleep(seconds)
                 return {"cpu_percent": (cpu_seconds(penstock.pid) - before) / seconds * 100, "seconds": seconds}
-
-    @contextlib.contextmanager
-    def mosquitto(self):
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-mosquitto-") as name:
-            port = free_port()
-            conf = pathlib.Path(name) / "mosquitto.conf"
-            conf.write_text(MOSQUITTO.format(port=port))
-            program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-            process = subprocess.Popen([program, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-            def listens():
-                with socket.socket() as probe:
-                    return probe.connect_ex(("127.0.0.1", port)) == 0
-            try:
-                wait_until(listens, "mosquitto")
-                yield port
-            finally:
-                end(process)
 
     def publish(self, port, count):
         done = subprocess.run([self.program("bench-ingest-raw-publisher"), "--port", str(port), "--count", str(count)],
@@ -76,12 +47,13 @@ class Ingest(Programs):
         return json.loads(done.stdout)
 
     def relay_to_penstock(self, count):
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as port:
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.mosquitto() as broker:
             folder = pathlib.Path(name)
             # One session, as the bare subscriber has.
-            with self.penstock(folder, port, shards=1) as penstock:
-                self.wait_subscribed(folder)
-                published = self.publish(port, count)
+            with self.penstock(folder, broker.port, shards=1) as penstock:
+                with Http(folder) as http:
+                    http.wait_ready()
+                published = self.publish(broker.port, count)
                 with contextlib.closing(sqlite3.connect(f"file:{folder}/telemetry.db?mode=ro", uri=True)) as database:
                     query = "SELECT count(*) FROM raw_telemetry"
                     wait_until(lambda: database.execute(query).fetchone()[0] >= count, "the last row", pause=0.01)
@@ -90,25 +62,14 @@ class Ingest(Programs):
             self.expect_rows(folder, count)
         return {"messages_per_second": count / (finished - published["started_at"]), "penstock_cpu_s_per_million": cpu / count * 1e6}
 
-    def wait_subscribed(self, folder):
-        """Up is not yet subscribed: ready says so."""
-        http = json.loads((folder / "run.json").read_text())["http"]
-        host, port = http.rsplit(":", 1)
-
-        def ready():
-            with socket.create_connection((host, int(port)), timeout=5) as connection:
-                connection.sendall(f"GET /readyz HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n".encode())
-                return b" 200 " in connection.recv(100)
-        wait_until(ready, "/readyz")
-
     def relay_to_raw(self, count):
-        with self.mosquitto() as port:
+        with self.mosquitto() as broker:
             raw = subprocess.Popen(
-                [self.program("bench-ingest-raw-subscriber"), "--port", str(port), "--count", str(count), "--connections", "2"],
+                [self.program("bench-ingest-raw-subscriber"), "--port", str(broker.port), "--count", str(count), "--connections", "2"],
                 stdout=subprocess.PIPE, text=True)
             try:
                 raw.stdout.readline()
-                published = self.publish(port, count)
+                published = self.publish(broker.port, count)
                 received = json.loads(raw.communicate(timeout=120)[0])
             finally:
                 end(raw)

@@ -1,7 +1,7 @@
 // A broker that is never the limit: it sends pre-built QoS 1 messages of the telemetry shape to its subscribers and
 // counts their PUBACKs. One thread. First line of its output: "port N"; last: the result as JSON. It then keeps the
 // connections until SIGTERM or until all are closed, so that its end is not part of what is measured.
-#include "bench/ingest/wire.hpp"
+#include "bench/wire.hpp"
 
 #include <array>
 #include <fcntl.h>

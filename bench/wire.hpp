@@ -1,5 +1,5 @@
-// The least of MQTT 3.1.1 and 5 that the ingest benchmark's own programs need. Of no use outside it: nothing here
-// checks what a peer sends further than a benchmark on loopback needs.
+// The least of MQTT 3.1.1 and 5 that the benchmarks' own programs need. Of no use outside them: nothing here checks
+// what a peer sends further than a benchmark on loopback needs.
 #pragma once
 
 #include <algorithm>
@@ -92,13 +92,13 @@ inline void put_packet(std::string& out, unsigned type_and_flags, std::string_vi
   out += body;
 }
 
-/// A clean MQTT 5 session.
+/// A clean MQTT 5 session, without keep alive: a subscriber with QoS 0 has nothing to send.
 inline std::string connect_packet(const std::string& client_id, std::uint16_t receive_maximum) {
   std::string body;
   put_string(body, "MQTT");
   body += '\x05';
   body += '\x02'; // clean start
-  put_u16(body, 60);
+  put_u16(body, 0);
   body += '\x03'; // properties: Receive Maximum
   body += '\x21';
   put_u16(body, receive_maximum);
@@ -108,12 +108,12 @@ inline std::string connect_packet(const std::string& client_id, std::uint16_t re
   return out;
 }
 
-inline std::string subscribe_packet(const std::string& filter) {
+inline std::string subscribe_packet(const std::string& filter, unsigned qos = 1) {
   std::string body;
   put_u16(body, 1);
   body += '\0';
   put_string(body, filter);
-  body += '\x01';
+  body += static_cast<char>(qos);
   std::string out;
   put_packet(out, 0x82, body);
   return out;
@@ -134,6 +134,15 @@ struct packet {
                                       static_cast<unsigned char>(body.at(at + 1)));
   }
 };
+
+/// Of a PUBLISH of MQTT 5 with properties shorter than 16 KiB.
+inline std::string_view payload_of(const packet& publish) {
+  std::size_t at = 2u + publish.u16(0) + ((publish.first & 0x06u) != 0 ? 2u : 0u);
+  std::size_t length = static_cast<unsigned char>(publish.body.at(at++));
+  if (length >= 0x80u)
+    length = (length & 0x7fu) | static_cast<std::size_t>(static_cast<unsigned char>(publish.body.at(at++))) << 7;
+  return publish.body.substr(at + length);
+}
 
 /// Calls `visit` with every whole packet in `bytes`; returns how many bytes they took.
 template <class Visit>
