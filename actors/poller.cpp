@@ -135,7 +135,8 @@ void poller_state::on_answers(const shard_session& from, const std::vector<mqtt:
   }
   if (!released.empty())
     self->send(shard->publisher, std::make_shared<const std::vector<std::uint16_t>>(std::move(released)));
-  schedule_now();
+  gathered += answers.size();
+  schedule_commit();
 }
 
 // --- a step
@@ -156,12 +157,26 @@ void poller_state::schedule(monotonic when) {
     self->delayed_send(self, when - time, step_atom_v, timer);
 }
 
+/// A commit for each answer would be all that the database does: under load it waits until half of what is open has
+/// been answered, or for pace_max; otherwise for a few times as long as the last one took. What is alone does not wait.
+void poller_state::schedule_commit() {
+  constexpr std::size_t many = 100;
+  const auto open = open_claims();
+  if (2 * gathered >= open)
+    return schedule_now();
+  const auto longest = monotonic::duration{config.pace_max};
+  schedule(last_commit + (open >= many ? longest : std::min(4 * commit_took, longest)));
+}
+
 void poller_state::on_step() {
   step_at = monotonic::max();
   waiting_out = false;
+  const auto began = now();
   const auto done = step();
   if (!done)
     return failed(done.error());
+  if (last_commit >= began)
+    commit_took = last_commit - began;
   watch_lag();
   if (stopping && drained())
     return self->quit(caf::exit_reason::user_shutdown);
@@ -171,8 +186,10 @@ void poller_state::on_step() {
   if (stopping)
     return schedule(time + std::chrono::milliseconds{20});
   const bool reading = finder && !paused && room() > pending_rows();
-  if (reading && (finder->read_was_full() || woken))
+  if (reading && finder->read_was_full() && room() >= open_claims())
     return schedule_now();
+  if (reading && (finder->read_was_full() || woken))
+    return schedule_commit();
   schedule(reading ? std::min(next_poll, next_renewal) : next_renewal);
 }
 
@@ -229,22 +246,36 @@ result<void> poller_state::open() {
       if (!waking->exchange(true))
         caf::anon_send(me, wake_atom_v);
     });
-  const auto time = now();
-  next_poll = time;
-  next_renewal = time + config.renew_every;
+  // At once: that a connection opens does not show that it can be written.
+  next_poll = next_renewal = now();
   woken = true;
+  return {};
+}
+
+void poller_state::works() {
+  last_commit = now();
+  gathered = 0;
+  next_renewal = last_commit + config.renew_every;
+  config.board->committed();
+  if (working)
+    return;
+  working = true;
+  waits->reset();
+  config.board->running();
   if (std::exchange(failing, false))
     log::info(component, config.name, "the database answers again");
   else
     log::info(component, config.name, "publishes {} over {} shards", config.pipeline.table, shards.size());
-  waits->reset();
-  config.board->running();
-  return {};
 }
 
 std::size_t poller_state::room() const {
   return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
                          [](std::size_t sum, const shard_state& each) { return sum + each.ledger.room(); });
+}
+
+std::size_t poller_state::open_claims() const {
+  return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
+                         [](std::size_t sum, const shard_state& each) { return sum + each.ledger.open(); });
 }
 
 std::size_t poller_state::pending_rows() const {
@@ -402,6 +433,7 @@ poller_state::round poller_state::collect() {
 /// Some of the claims' records are tracked already: the finder could not know. They are dropped, the others claimed.
 result<void> poller_state::drop_tracked(round& now) {
   std::vector<storage::record_key> keys;
+  keys.reserve(now.claims.size());
   for (const auto& claim : now.claims)
     keys.push_back({claim.record_id, claim.version});
   auto missing = tracking->untracked(keys);
@@ -455,8 +487,7 @@ result<void> poller_state::commit() {
   }
   if (round.changes.cursor)
     written_cursor = *round.changes.cursor;
-  next_renewal = now() + config.renew_every;
-  config.board->committed();
+  works();
   return settle(std::move(round));
 }
 
@@ -565,6 +596,7 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   shard.ledger = claim_ledger{config.pipeline.in_flight_max};
   shard.ledger.begin(claimed, released, shard.settled_seq);
   std::vector<claim_ledger::claim> open;
+  open.reserve(claims->size());
   for (const auto& claim : *claims)
     open.push_back({claim.seq, claim.packet_id});
   shard.ledger.resume_from(open);
@@ -660,6 +692,7 @@ void poller_state::failed(const error& reason) {
       config.board->waiting(reason.to_string());
     config.board->failed(reason.to_string(), wall_now());
   }
+  working = false;
   if (tracking)
     cut_sessions();
   source.reset();
@@ -734,7 +767,7 @@ poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> 
     [self](wake_atom) {
       self->state.waking->store(false);
       self->state.woken = true;
-      self->state.schedule_now();
+      self->state.schedule_commit();
     },
     [self](pause_atom) {
       self->state.paused = true;

@@ -46,6 +46,7 @@ struct poller_config {
   std::size_t claims_bytes_max = 8u << 20;          ///< payload in one transaction; a single row may be larger
   std::chrono::milliseconds renew_every{2'000};     ///< the epochs are checked while nothing is written
   std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
+  std::chrono::milliseconds pace_max{50};           ///< the longest that a commit waits for more to write
   std::chrono::milliseconds drain_max{5'000};       ///< at the end: for handshakes that are open
   std::chrono::milliseconds retry_min{50};
   std::chrono::milliseconds retry_max{5'000};
@@ -103,6 +104,9 @@ struct poller_state {
   monotonic step_at;
   monotonic next_poll;
   monotonic next_renewal;
+  monotonic last_commit;
+  monotonic::duration commit_took{}; ///< with the look for rows before it
+  std::uint64_t gathered = 0;        ///< answers since then
   std::unique_ptr<backoff> waits;
   /// A wake-up is on its way: the next one need not be.
   std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
@@ -110,6 +114,7 @@ struct poller_state {
   bool lagging = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
+  bool working = false;     ///< something was committed since the databases were opened
   bool failing = false;
   bool paused = false;
   bool stopping = false;
@@ -129,6 +134,7 @@ struct poller_state {
   // one step: find rows, write, then send
   result<void> step();
   result<void> open();
+  void works();
   result<void> find_rows();
   result<void> commit();
   round collect();
@@ -151,10 +157,12 @@ struct poller_state {
   void welcome(shard_state& shard);
   void failed(const error& reason);
   void schedule(monotonic when);
+  void schedule_commit();
   void schedule_now() { schedule(std::chrono::steady_clock::time_point{}); }
   monotonic now() const;
   std::size_t room() const;
   std::size_t pending_rows() const;
+  std::size_t open_claims() const;
   bool drained() const;
   void watch_lag();
 };

@@ -43,8 +43,8 @@ bool older(const storage::source_row& left, const storage::source_row& right) {
 
 } // namespace
 
-row_finder::row_finder(row_finder_config config)
-  : config_(std::move(config)), frontier_(config_.detect.late_for, config_.gaps_max) {}
+row_finder::row_finder(const row_finder_config& config)
+  : config_(config), frontier_(config_.detect.late_for, config_.gaps_max) {}
 
 result<void> row_finder::begin(storage::source& source, storage::tracking& tracking) {
   newest_ = source.newest();

@@ -45,7 +45,7 @@ public:
     std::uint64_t read = 0; ///< which read of net 1; 0: another net
   };
 
-  explicit row_finder(row_finder_config config);
+  explicit row_finder(const row_finder_config& config);
 
   /// From where the pipeline was read to; writes nothing.
   result<void> begin(storage::source& source, storage::tracking& tracking);

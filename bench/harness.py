@@ -131,10 +131,16 @@ class Http:
         self.connection.close()
 
     def get(self, path):
-        """Status and body."""
-        self.connection.request("GET", path)
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
+        """Status and body. A node closes a connection on which nobody asks; the next question opens another."""
+        for last in (False, True):
+            try:
+                self.connection.request("GET", path)
+                answer = self.connection.getresponse()
+                return answer.status, answer.read()
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                self.connection.close()
+                if last:
+                    raise
 
     def status(self):
         return json.loads(self.get("/status")[1])

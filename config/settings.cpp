@@ -448,8 +448,11 @@ section describe_publish(publish& p) {
      "Messages that the broker may have forgotten half-way: send them again, or hold them back."},
     {"tracking", describe_tracking(p.tracking), "Where Penstock keeps what it has sent."},
     {"archive", describe_archive(p.archive), "What becomes of old tracking records."},
-    setting{"in_flight_max", &p.in_flight_max, "Most messages of a shard that are sent and not confirmed yet."}.between(
-      1, 65'535),
+    setting{
+      "in_flight_max", &p.in_flight_max,
+      "Most messages of a shard that are sent and not confirmed yet. Without it 1,000; with QoS 2 a share of 4,000"
+      " over all publish shards of the broker, from 20 to 1,000."}
+      .between(1, 65'534),
     setting{"retries_max", &p.retries_max,
             "Repeats of a message that the broker has no room for, before it is refused."}
       .between(0, 1'000'000),

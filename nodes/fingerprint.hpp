@@ -12,7 +12,7 @@ namespace penstock::nodes {
 struct fingerprint {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
-  friend auto operator<=>(const fingerprint&, const fingerprint&) = default;
+  friend auto operator<=>(const fingerprint&, const fingerprint&) = default; // NOLINT(modernize-use-nullptr)
 };
 
 /// Of the values and their lengths.

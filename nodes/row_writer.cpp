@@ -56,12 +56,12 @@ result<std::optional<wall_time>> row_writer::finish(const row_transaction& trans
 }
 
 /// Ends what was begun. A success may also be an earlier attempt's, whose outcome was unknown.
-result<void> row_writer::attempt(const row_transaction& transaction, result<void> begun) {
+result<void> row_writer::attempt(const row_transaction& transaction, const result<void>& begun) {
   if (begun && transaction.rolled_back) {
     connection_->roll_back();
     return {};
   }
-  const auto done = begun ? connection_->commit() : begun;
+  auto done = begun ? connection_->commit() : begun;
   if (done) {
     unsure_since_.reset();
     return {};

@@ -43,7 +43,7 @@ public:
   result<std::optional<wall_time>> finish(const row_transaction& transaction, result<void> begun);
 
 private:
-  result<void> attempt(const row_transaction& transaction, result<void> begun);
+  result<void> attempt(const row_transaction& transaction, const result<void>& begun);
   result<bool> is_there(const row_transaction& transaction);
   /// Whether to try again, after a wait.
   bool again(const error& why);

@@ -253,6 +253,7 @@ std::int64_t source_rows::id_of(std::string_view text) const {
 
 std::vector<std::string> source_rows::key_of(const source_row& row) const {
   std::vector<std::string> key;
+  key.reserve(key_.size());
   for (const auto index : key_)
     key.push_back(text_of(columns_[index], row));
   return key;

@@ -67,6 +67,7 @@ sql_words make_words(const std::string& collation) {
     .bytes_type = "LONGBLOB",
     .own_table_end = table_end,
     .pipeline_table_end = table_end,
+    .updated_table_end = table_end,
     .if_new = "ON DUPLICATE KEY UPDATE name = name",
     .declared_type = declared_type,
     .quote = identifier,

@@ -10,6 +10,7 @@
 #include <soci/postgresql/soci-postgresql.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace penstock::storage {
@@ -64,6 +65,8 @@ const sql_words& dialect() {
     .bytes_type = "BYTEA",
     .own_table_end = "",
     .pipeline_table_end = "",
+    // Room in each page for the new versions of its rows: no index is written then (HOT).
+    .updated_table_end = " WITH (fillfactor = 70)",
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },
@@ -109,12 +112,27 @@ std::string begin_sql(const config::database& settings) {
   return sql;
 }
 
-/// What a query outside a transaction begins with: so that values are printed in one way, whatever the role's settings.
-std::string begin_reading_sql(const config::database& settings) {
-  return "BEGIN READ ONLY; SET LOCAL statement_timeout = " +
-         std::to_string(std::max<std::int64_t>(1, settings.statement_timeout.count())) +
-         "; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL bytea_output = 'hex';"
-         " SET LOCAL extra_float_digits = 1";
+/// In which way values are to be printed, whatever the role's settings.
+struct print_setting {
+  const char* name;
+  const char* value;
+};
+constexpr std::array print_settings{print_setting{"timezone", "UTC"}, print_setting{"datestyle", "ISO"},
+                                    print_setting{"bytea_output", "hex"}, print_setting{"extra_float_digits", "1"}};
+
+/// What a query outside a transaction begins with. Only what the connection does not have anyway is set: each statement
+/// costs the server something, and there are many small reads.
+std::string begin_reading_sql(handle& database, const config::database& settings) {
+  auto sql = "BEGIN READ ONLY; SET LOCAL statement_timeout = " +
+             std::to_string(std::max<std::int64_t>(1, settings.statement_timeout.count()));
+  for (const auto& [name, value] : print_settings) {
+    auto now = database.query(std::string{"SELECT current_setting('"} + name + "')", {});
+    const auto has = now && now->rows() == 1 ? now->value(0, 0) : std::string_view{};
+    const bool is_utc = std::string_view{value} == "UTC" && (has == "Etc/UTC" || has == "UTC");
+    if (!is_utc && !has.starts_with(value))
+      sql += std::string{"; SET LOCAL "} + name + " = '" + value + "'";
+  }
+  return sql;
 }
 
 class postgresql_connection final : public connection {
@@ -123,7 +141,7 @@ public:
     : session_(std::move(session)),
       database_(static_cast<soci::postgresql_session_backend*>(session_->get_backend())->conn_,
                 settings.statement_timeout),
-      begin_sql_(begin_sql(settings)), begin_reading_sql_(begin_reading_sql(settings)) {}
+      settings_(settings), begin_sql_(begin_sql(settings)) {}
 
   soci::session& session() override { return *session_; }
   const sql_words& words() const override { return dialect(); }
@@ -168,8 +186,9 @@ private:
 
   std::unique_ptr<soci::session> session_;
   handle database_;
+  config::database settings_;
   std::string begin_sql_;
-  std::string begin_reading_sql_;
+  std::string begin_reading_sql_; ///< made by the first read
   std::string pipeline_;
   std::optional<row_inserter> rows_;
 };
@@ -224,6 +243,8 @@ result<void> postgresql_connection::open_rows(const table& target) {
 
 result<void> postgresql_connection::read(const std::string& sql, const row_visitor& visit) {
   const bool own_transaction = !database_.in_transaction();
+  if (own_transaction && begin_reading_sql_.empty())
+    begin_reading_sql_ = begin_reading_sql(database_, settings_);
   auto rows = database_.run(own_transaction ? begin_reading_sql_ + "; " + sql : sql);
   if (own_transaction)
     roll_back();

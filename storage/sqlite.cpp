@@ -52,6 +52,7 @@ const sql_words& dialect() {
     .own_table_end = "",
     // The rows lie in the order of the key, in one tree instead of two.
     .pipeline_table_end = " WITHOUT ROWID",
+    .updated_table_end = "",
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },

@@ -61,7 +61,7 @@ public:
 private:
   const sql_words& words() const { return database_->words(); }
   std::string literal(std::string_view text) const { return words().text_literal(text); }
-  result<void> create(const std::string& name, const std::string& columns);
+  result<void> create(const std::string& name, const std::string& columns, const std::string& end);
   result<void> fence(std::span<const shard_progress> shards);
   result<void> end(const claim_end& one, std::uint64_t epoch);
   result<void> note_sent(std::span<const shard_progress> shards);
@@ -77,14 +77,13 @@ private:
   std::string pipeline_is_;
 };
 
-result<void> sql_tracking::create(const std::string& name, const std::string& columns) {
+result<void> sql_tracking::create(const std::string& name, const std::string& columns, const std::string& end) {
   auto there = database_->read_table(name);
   if (!there)
     return there.error();
   if (!there->kind.empty())
     return {};
-  return own_.change_schema("CREATE TABLE " + quoted_table(words(), name) + " (" + columns + ")" +
-                            words().own_table_end);
+  return own_.change_schema("CREATE TABLE " + quoted_table(words(), name) + " (" + columns + ")" + end);
 }
 
 result<std::string> sql_tracking::prepare() {
@@ -97,31 +96,35 @@ result<std::string> sql_tracking::prepare() {
     return created.error();
   const auto key = words().key_type + " NOT NULL";
   const auto text = words().text_type;
-  if (auto made = create(table_.name, "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key +
-                                        ", record_version " + key +
-                                        ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL,"
-                                        " packet_id BIGINT NOT NULL, state " +
-                                        key + ", topic " + text + " NOT NULL, payload " + words().bytes_type +
-                                        ", correlation_id " + text +
-                                        ", claimed_at BIGINT NOT NULL, sent_at BIGINT, attempts BIGINT NOT NULL,"
-                                        " reason_code BIGINT, reason " +
-                                        text +
-                                        ", PRIMARY KEY (pipeline, shard, claim_seq),"
-                                        " UNIQUE (pipeline, record_id, record_version)");
+  if (auto made = create(
+        table_.name,
+        "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key + ", record_version " + key +
+          ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL,"
+          " packet_id BIGINT NOT NULL, state " +
+          key + ", topic " + text + " NOT NULL, payload " + words().bytes_type + ", correlation_id " + text +
+          ", claimed_at BIGINT NOT NULL, sent_at BIGINT, attempts BIGINT NOT NULL,"
+          " reason_code BIGINT, reason " +
+          text +
+          ", PRIMARY KEY (pipeline, shard, claim_seq),"
+          " UNIQUE (pipeline, record_id, record_version)",
+        words().updated_table_end);
       !made)
     return made.error();
-  if (auto made = create("penstock_fence", "pipeline " + key +
-                                             ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL,"
-                                             " claimed_seq BIGINT NOT NULL, released_seq BIGINT NOT NULL,"
-                                             " settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
-                                             " PRIMARY KEY (pipeline, shard)");
+  if (auto made = create("penstock_fence",
+                         "pipeline " + key +
+                           ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL,"
+                           " claimed_seq BIGINT NOT NULL, released_seq BIGINT NOT NULL,"
+                           " settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
+                           " PRIMARY KEY (pipeline, shard)",
+                         words().own_table_end);
       !made)
     return made.error();
   std::string positions;
   for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
     positions += std::string{", "} + position + " " + text + " NOT NULL";
   if (auto made =
-        create("penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL");
+        create("penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL",
+               words().own_table_end);
       !made)
     return made.error();
   auto id = own_.installation_id();
@@ -275,17 +278,17 @@ result<void> sql_tracking::note_sent(std::span<const shard_progress> shards) {
   const auto flush = [&]() -> result<void> {
     if (conditions == 0)
       return {};
-    auto met = database_->change("UPDATE " + name_ +
-                                 " SET state = 'sent', payload = NULL, sent_at = " + microseconds(wall_now()) +
-                                 " WHERE " + pipeline_is_ + " AND state = 'claimed' AND (" + which + ")");
+    auto met = database_->change("UPDATE " + name_ + " SET state = 'sent', payload = NULL, sent_at = " +
+                                 microseconds(wall_now()) + " WHERE state = 'claimed' AND (" + which + ")");
     which.clear();
     conditions = 0;
     return met ? result<void>{} : result<void>{met.error()};
   };
   for (const auto& shard : shards)
     for (const auto& [first, last] : shard.sent) {
-      which += (which.empty() ? "" : " OR ") + ("(shard = " + std::to_string(shard.shard)) + " AND claim_seq BETWEEN " +
-               std::to_string(first) + " AND " + std::to_string(last) + ")";
+      // The pipeline stands in each: in front of three ranges or more SQLite would search all of its records.
+      which += (which.empty() ? "(" : " OR (") + pipeline_is_ + " AND shard = " + std::to_string(shard.shard) +
+               " AND claim_seq BETWEEN " + std::to_string(first) + " AND " + std::to_string(last) + ")";
       if (++conditions == conditions_max)
         if (auto done = flush(); !done)
           return done;

@@ -49,7 +49,6 @@ PIPELINE = """\
     qos: {qos}
     fields: {{RecordId: id, MonitorId: monitor, Reading: value, Unit: unit, Quality: quality, CreatedAt: created}}
     detect: {{poll: {poll}, notify: auto}}
-    in_flight_max: {in_flight}
 """
 
 CREATE_SQLITE = ("CREATE TABLE TableA (RecordId INTEGER PRIMARY KEY, MonitorId TEXT, Reading REAL, Unit TEXT, Quality INTEGER,"
@@ -162,11 +161,11 @@ def total(status, what="sent"):
 class Publish(Programs):
     def __init__(self, build, count, in_flight):
         super().__init__(build, count)
-        self.in_flight = in_flight
+        self.window = f"    in_flight_max: {in_flight}\n" if in_flight else ""
 
     def configuration(self, port, database, qos=2, names=("TableA",), shards=5, poll="100ms"):
         return HEAD.format(port=port, database=database) + "".join(
-            PIPELINE.format(name=name, shards=shards, qos=qos, poll=poll, in_flight=self.in_flight) for name in names)
+            PIPELINE.format(name=name, shards=shards, qos=qos, poll=poll) + self.window for name in names)
 
     @contextlib.contextmanager
     def broker(self):
@@ -504,7 +503,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
     parser.add_argument("--count", type=int, default=300_000, help="rows of the backlog (default 300,000)")
     parser.add_argument("--rounds", type=int, default=3, help="of the backlog")
-    parser.add_argument("--in-flight-max", type=int, default=1_000, help="setting of each pipeline (default 1,000, as it is)")
+    parser.add_argument("--in-flight-max", type=int, default=0, help="setting of each pipeline (default: without it)")
     parser.add_argument("--xl-seconds", type=int, default=60)
     parser.add_argument("--notify-seconds", type=int, default=30)
     parser.add_argument("--poll-sizes", type=lambda text: [int(size) for size in text.split(",")],

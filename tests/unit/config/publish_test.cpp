@@ -55,6 +55,7 @@ publish promised_pipeline() {
               {"value", field_kind::column, "Value"},
               {"timestamp", field_kind::column, "Timestamp"}};
   p.where = "Quality >= 0";
+  p.in_flight_max = 800; // a fifth of 4,000
   return p;
 }
 
@@ -119,6 +120,14 @@ TEST(publish, has_defaults_for_what_is_not_said) {
   EXPECT_EQ(p.archive, archive{});
 }
 
+TEST(publish, shares_what_a_broker_has_in_flight_among_its_shards) {
+  EXPECT_EQ(published("    shards: 1").in_flight_max, 1'000);
+  EXPECT_EQ(published("    shards: 100").in_flight_max, 40);
+  EXPECT_EQ(published("    shards: 1000").in_flight_max, 20);
+  EXPECT_EQ(published("    shards: 100\n    qos: 1").in_flight_max, 1'000);
+  EXPECT_EQ(published("    shards: 100\n    in_flight_max: 500").in_flight_max, 500);
+}
+
 TEST(publish, goes_by_the_key_where_neither_order_nor_shard_by_is_said) {
   const publish one = published("");
   EXPECT_EQ(one.order, "Id");
@@ -142,7 +151,7 @@ TEST(publish, takes_every_other_setting) {
     start: "2024-01-01 00:00:00"
     tracking: {database: file, table: sent}
     on_lost_session: hold
-    in_flight_max: 65535
+    in_flight_max: 65534
     retries_max: 0
     publish_timeout: 1m
     lag_warning: 1s
@@ -159,7 +168,7 @@ TEST(publish, takes_every_other_setting) {
   EXPECT_EQ(p.start_value, "2024-01-01 00:00:00");
   EXPECT_EQ(p.tracking, (tracking{"file", "sent"}));
   EXPECT_EQ(p.on_lost_session, lost_session_rule::hold);
-  EXPECT_EQ(p.in_flight_max, 65'535);
+  EXPECT_EQ(p.in_flight_max, 65'534);
   EXPECT_EQ(p.retries_max, 0u);
   EXPECT_EQ(p.publish_timeout, 1min);
   EXPECT_EQ(p.lag_warning, 1s);
@@ -233,7 +242,7 @@ INSTANTIATE_TEST_SUITE_P(
     publish_case{added, "    qos: 0", 10, "qos", "from 1 to 2, not '0': with 0 the broker confirms nothing"},
     publish_case{added, "    qos: 3", 10, "qos", "from 1 to 2, not '3'"},
     publish_case{added, "    retain: no", 10, "retain", "must be true or false"},
-    publish_case{added, "    in_flight_max: 65536", 10, "in_flight_max", "from 1 to 65535"},
+    publish_case{added, "    in_flight_max: 65535", 10, "in_flight_max", "from 1 to 65534"},
     publish_case{added, "    retries_max: 1000001", 10, "retries_max", "from 0 to 1000000"},
     publish_case{added, "    publish_timeout: 99ms", 10, "publish_timeout", "from 100ms to 1h"},
     publish_case{added, "    lag_warning: 0s", 10, "lag_warning", "from 1ms to 1d"},
@@ -505,7 +514,7 @@ TEST(publish, is_printed_with_every_default) {
                            "after: never\n",
                            "keep: never\n",
                            "on_lost_session: resend\n",
-                           "in_flight_max: 1000\n",
+                           "in_flight_max: 1000\n", // 4,000 over all shards of the broker, at most 1,000
                            "retries_max: 10\n",
                            "publish_timeout: 30s\n",
                            "lag_warning: 5s\n"})
