@@ -42,7 +42,7 @@ result<void> row_writer::begin(const row_transaction& transaction) {
 result<std::optional<wall_time>> row_writer::finish(const row_transaction& transaction, result<void> begun) {
   unsure_since_.reset();
   while (true) {
-    const auto done = attempt(transaction, std::move(begun));
+    const auto done = attempt(transaction, begun);
     if (done) {
       if (down_since_)
         surroundings_.trouble(std::nullopt);

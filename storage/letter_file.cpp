@@ -6,9 +6,9 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <fcntl.h>
 #include <fstream>
+#include <system_error>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -98,7 +98,7 @@ private:
 
 error cannot_write(const std::filesystem::path& file, int why) {
   return {why == ENOSPC || why == EDQUOT ? errc::database_full : errc::database_unavailable,
-          "cannot write dead letters to " + file.string() + ": " + std::strerror(why)};
+          "cannot write dead letters to " + file.string() + ": " + std::generic_category().message(why)};
 }
 
 } // namespace

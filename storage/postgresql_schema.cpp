@@ -214,6 +214,7 @@ result<std::vector<column_facts>> read_columns(handle& database, const std::stri
   if (!columns)
     return columns.error();
   std::vector<column_facts> facts;
+  facts.reserve(static_cast<std::size_t>(columns->rows()));
   for (int row = 0; row < columns->rows(); ++row)
     facts.push_back(facts_of(std::string{columns->value(row, 0)}, std::string{columns->value(row, 1)},
                              {.base = columns->value(row, 2),

@@ -183,6 +183,7 @@ key_shape key_shape_of(const table& target, const std::string& column) {
   look_at(target.key);
   for (const auto& index : target.indexes) {
     std::vector<std::string> names;
+    names.reserve(index.size());
     for (const auto& each : index)
       names.push_back(each.name);
     look_at(names);

@@ -158,6 +158,7 @@ void sql_source::find_columns(const actual_table& table) {
   });
   if (!payload_ && !names_columns) {
     std::vector<config::published_field> all;
+    all.reserve(table.columns.size());
     for (const auto& each : table.columns)
       all.push_back({each.name, config::published_field::kind::column, each.name});
     fields.insert(fields.begin(), all.begin(), all.end());
@@ -401,6 +402,7 @@ source_row sql_source::row_of(path along, std::span<const cell> cells) const {
       row.record_id = record_id_of(std::array{row.record_id});
   } else {
     std::vector<std::string> key;
+    key.reserve(key_.size());
     for (const auto index : key_)
       key.emplace_back(cells[index].text);
     row.record_id = record_id_of(key);
