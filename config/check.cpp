@@ -136,6 +136,13 @@ constexpr std::uint32_t in_flight_of_broker = 4'000;
 constexpr std::uint32_t in_flight_least = 20; // mosquitto's own default
 constexpr std::uint16_t in_flight_most = 1'000;
 
+/// A file has no schemas: what is written for a server names the same table of a file.
+void drop_schema(publish& p, const database* source) {
+  const auto dot = p.table.find('.');
+  if (source != nullptr && source->kind == database_kind::sqlite && dot != std::string::npos)
+    p.table.erase(0, dot + 1);
+}
+
 void resolve_publish(publish& p, std::uint32_t shards_of_broker, const findings& problems) {
   const std::string path = "publish." + p.name;
   if (!problems.given(below(path, "in_flight_max")))
@@ -186,8 +193,10 @@ void resolve(document& d, const std::string& selected_node, findings& problems) 
   std::map<std::string, std::uint32_t> shards;
   for (const auto& entry : d.effective.publish)
     shards[entry.second.broker] += entry.second.shards;
-  for (auto& entry : d.effective.publish)
+  for (auto& entry : d.effective.publish) {
+    drop_schema(entry.second, known_database(d.effective, entry.second.database, problems));
     resolve_publish(entry.second, shards[entry.second.broker], problems);
+  }
 }
 
 void check(const configuration& c, findings& problems) {

@@ -79,7 +79,7 @@ public:
   sql_source(std::unique_ptr<connection> database, config::publish pipeline)
     : database_(std::move(database)), pipeline_(std::move(pipeline)) {}
 
-  result<void> look_at_table(bool has_schemas);
+  result<void> look_at_table();
 
   path newest() const override { return newest_; }
   void begin_behind(const std::string& position) override;
@@ -175,18 +175,13 @@ bool is_integer_type(const std::string& declared) {
   return false;
 }
 
-result<void> sql_source::look_at_table(bool has_schemas) {
-  auto name = pipeline_.table;
-  auto table = database_->read_table(name);
-  // A file has no schemas: a configuration that was written for a server names the same table.
-  if (table && table->kind.empty() && !has_schemas)
-    if (const auto dot = name.find('.'); dot != std::string::npos)
-      table = database_->read_table(name = name.substr(dot + 1));
+result<void> sql_source::look_at_table() {
+  auto table = database_->read_table(pipeline_.table);
   if (!table)
     return table.error();
   if (table->kind.empty())
     return error{errc::schema_mismatch, "there is no table " + pipeline_.table};
-  table_ = has_schemas ? quoted_table(words(), name) : words().quote(name);
+  table_ = quoted_table(words(), pipeline_.table);
   find_columns(*table);
   std::string missing;
   bool integer_key = false;
@@ -459,7 +454,7 @@ result<std::unique_ptr<source>> open_source(const config::database& database, co
   if (!opened)
     return opened.error();
   auto made = std::make_unique<sql_source>(*std::move(opened), pipeline);
-  if (auto fits = made->look_at_table(database.kind != config::database_kind::sqlite); !fits)
+  if (auto fits = made->look_at_table(); !fits)
     return fits.error();
   return std::unique_ptr<source>{std::move(made)};
 }
