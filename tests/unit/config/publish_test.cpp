@@ -131,6 +131,11 @@ TEST(publish, shares_what_a_broker_has_in_flight_among_its_shards) {
   EXPECT_EQ(published("    shards: 100\n    in_flight_max: 500").in_flight_max, 500);
 }
 
+TEST(publish, says_which_settings_have_no_effect_yet) {
+  EXPECT_EQ(warnings_of(publish_with(added, "    archive: {after: 7d}")).size(), 1u);
+  EXPECT_EQ(warnings_of(publish_with(added, "    detect: {changes: logical}")).size(), 1u);
+}
+
 TEST(publish, goes_by_the_key_where_neither_order_nor_shard_by_is_said) {
   const publish one = published("");
   EXPECT_EQ(one.order, "Id");
