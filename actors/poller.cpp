@@ -1,6 +1,7 @@
 #include "actors/poller.hpp"
 
 #include "core/assert.hpp"
+#include "mqtt/reason.hpp"
 #include "storage/own_tables.hpp"
 #include "telemetry/log.hpp"
 
@@ -23,19 +24,9 @@ constexpr std::uint8_t quota_exceeded = 0x97;
 constexpr std::uint8_t refused_from = 0x80;
 
 std::string reason_text(std::uint8_t code) {
-  switch (code) {
-  case 0x80: return "the broker refused it";
-  case 0x83: return "the broker refused it for a reason of its own";
-  case 0x87: return "the broker does not allow this topic";
-  case 0x90: return "the topic is not valid for the broker";
-  case 0x95: return "it is larger than the broker takes";
-  case 0x97: return "the broker has no room for it";
-  case 0x99: return "the payload is not what its format says";
-  case 0x9a: return "the broker does not keep retained messages";
-  case 0x9b: return "the broker does not take this QoS";
-  case packet_id_not_found: return "the broker has lost the session; the outcome is unknown";
-  default: return "refused with reason code " + std::to_string(code);
-  }
+  if (code == packet_id_not_found)
+    return "the broker has lost the session; the outcome is unknown";
+  return mqtt::error_of_reason(code, "the broker refused it", {}).message;
 }
 
 } // namespace
@@ -58,11 +49,16 @@ poller_state::shard_state* poller_state::session_of(const shard_session& from) {
   return shard.incarnation == from.incarnation ? &shard : nullptr;
 }
 
+/// There is no session: nothing more is claimed for the shard.
+void poller_state::shard_state::go_offline() {
+  online = wants_dial = false;
+  connected.reset();
+  ledger.window(0);
+}
+
 /// A session may be made, or anew.
 void poller_state::welcome(shard_state& shard) {
-  shard.online = shard.wants_dial = false;
-  shard.connected.reset();
-  shard.ledger.window(0);
+  shard.go_offline();
   if (shard.publisher)
     self->send(shard.publisher, adopted{installation, ++shard.incarnation});
 }
@@ -80,9 +76,7 @@ void poller_state::on_publisher_down(const caf::actor_addr& ended) {
     if (shard.publisher && shard.publisher.address() == ended) {
       shard.publisher = nullptr;
       ++shard.incarnation;
-      shard.online = shard.wants_dial = false;
-      shard.connected.reset();
-      shard.ledger.window(0);
+      shard.go_offline();
     }
 }
 
@@ -101,11 +95,8 @@ void poller_state::on_connected(const connected& message) {
 }
 
 void poller_state::on_session_down(const shard_session& from) {
-  if (auto* shard = session_of(from)) {
-    shard->online = false;
-    shard->connected.reset();
-    shard->ledger.window(0);
-  }
+  if (auto* shard = session_of(from))
+    shard->go_offline();
 }
 
 void poller_state::on_answers(const shard_session& from, const std::vector<mqtt::completion>& answers) {
@@ -402,7 +393,6 @@ void poller_state::make_claims(round& now) {
 void poller_state::add_progress(round& now) {
   const bool renew = this->now() >= next_renewal;
   now.changes.shards.clear();
-  now.numbers.clear();
   now.progress.clear();
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
     const auto& shard = shards[number];
@@ -411,7 +401,6 @@ void poller_state::add_progress(round& now) {
       continue;
     now.changes.shards.push_back(
       {number, shard.epoch, progress.claimed_seq, progress.released_seq, progress.settled_seq, progress.done_seqs});
-    now.numbers.push_back(number);
     now.progress.push_back(std::move(progress));
   }
 }
@@ -493,8 +482,8 @@ result<void> poller_state::commit() {
 
 /// What was committed may be sent.
 result<void> poller_state::settle(round now) {
-  for (std::size_t index = 0; index < now.numbers.size(); ++index) {
-    auto& shard = shards[now.numbers[index]];
+  for (std::size_t index = 0; index < now.progress.size(); ++index) {
+    auto& shard = shards[now.changes.shards[index].shard];
     auto released = shard.ledger.committed(now.progress[index]);
     shard.sent = 0;
     if (!released.empty() && shard.publisher && config.pipeline.qos == 2)
@@ -508,8 +497,8 @@ result<void> poller_state::settle(round now) {
     config.shards[number]->apply(now.deltas[number]);
     config.shards[number]->backlog(shards[number].pending.size());
   }
-  for (const auto number : now.numbers)
-    if (auto answered = answer(number); !answered)
+  for (const auto& written : now.changes.shards)
+    if (auto answered = answer(written.shard); !answered)
       return answered;
   return {};
 }
@@ -668,8 +657,7 @@ void poller_state::watch_lag() {
 void poller_state::cut_sessions() {
   for (auto& shard : shards) {
     ++shard.incarnation;
-    shard.online = shard.wants_dial = false;
-    shard.connected.reset();
+    shard.go_offline();
     if (shard.publisher)
       self->send(shard.publisher, adopted{{}, shard.incarnation});
   }

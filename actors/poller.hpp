@@ -65,6 +65,7 @@ struct poller_state {
   };
   struct shard_state {
     explicit shard_state(std::uint16_t ids_max) : ledger(ids_max) {}
+    void go_offline();
     claim_ledger ledger;
     messages::publisher_actor publisher;
     std::uint64_t incarnation = 0;
@@ -81,8 +82,7 @@ struct poller_state {
   /// What one transaction writes, and what follows from it.
   struct round {
     storage::tracking_changes changes;
-    std::vector<std::uint32_t> numbers; ///< of the shards in changes.shards
-    std::vector<claim_ledger::progress> progress;
+    std::vector<claim_ledger::progress> progress; ///< of the shards in changes.shards
     std::vector<storage::claimed_record> claims;
     std::vector<row_finder::found_row> rows; ///< of the claims
     std::vector<std::uint64_t> first_new;    ///< by shard: the seq of its first new claim

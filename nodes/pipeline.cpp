@@ -39,6 +39,18 @@ child_spec supervisor_of(node_context& context, supervisor_config config, std::v
   return spec;
 }
 
+/// An actor that is started with its configuration. `Options`: caf::detached for one with a thread of its own.
+template <class State, caf::spawn_options Options = caf::no_spawn_options, class Behaviour, class Config>
+child_spec child_of(Behaviour behaviour, Config config) {
+  child_spec spec;
+  spec.name = config.name;
+  spec.kind = State::name;
+  spec.start = [behaviour, config = std::move(config)](caf::actor_system& system) {
+    return caf::actor_cast<caf::actor>(system.spawn<Options>(behaviour, config));
+  };
+  return spec;
+}
+
 std::string writer_name(const config::ingest& pipeline, std::uint32_t lane) {
   return pipeline.name + "/batch-writer/" + std::to_string(lane);
 }
@@ -56,13 +68,7 @@ child_spec writer_of(node_context& context, const config::ingest& pipeline, std:
   };
   config.board = context.board.writer(pipeline.name, lane);
   config.alarm_after = database.alarm_after;
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = batch_writer_state::name;
-  spec.start = [config](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(batch_writer, config));
-  };
-  return spec;
+  return child_of<batch_writer_state, caf::detached>(batch_writer, config);
 }
 
 child_spec ingestor_of(node_context& context, const config::ingest& pipeline, std::uint32_t shard) {
@@ -73,13 +79,7 @@ child_spec ingestor_of(node_context& context, const config::ingest& pipeline, st
   config.open_session = mqtt_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.shard(pipeline.name, shard);
   config.pipeline_board = context.board.pipeline(pipeline.name);
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = ingestor_state::name;
-  spec.start = [config](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn(ingestor, config));
-  };
-  return spec;
+  return child_of<ingestor_state>(ingestor, config);
 }
 
 bool keeps_for_a_time(const config::ingest& pipeline) {
@@ -94,13 +94,7 @@ child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
   config.column = pipeline.retention_column;
   config.letters_retention = pipeline.dead_letters.retention;
   config.open = [database = context.configuration.databases.at(pipeline.database)] { return storage::open(database); };
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = archiver_state::name;
-  spec.start = [config](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(archiver, config));
-  };
-  return spec;
+  return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
 std::string poller_name(const config::publish& pipeline) { return pipeline.name + "/poller"; }
@@ -128,13 +122,7 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   config.board = context.board.publish(pipeline.name);
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
     config.shards.push_back(context.board.publish_shard(pipeline.name, shard));
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = poller_state::name;
-  spec.start = [config](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(poller, config));
-  };
-  return spec;
+  return child_of<poller_state, caf::detached>(poller, config);
 }
 
 child_spec publisher_of(node_context& context, const config::publish& pipeline, std::uint32_t shard) {
@@ -144,13 +132,7 @@ child_spec publisher_of(node_context& context, const config::publish& pipeline, 
   config.open_session =
     publish_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.publish_shard(pipeline.name, shard);
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = publisher_state::name;
-  spec.start = [config](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn(publisher, config));
-  };
-  return spec;
+  return child_of<publisher_state>(publisher, config);
 }
 
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {

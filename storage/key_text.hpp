@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace penstock::storage {
 
@@ -16,6 +17,14 @@ template <class Number>
 void append_key_text(std::string& to, Number value) {
   std::array<char, 40> digits{};
   to.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
+}
+
+/// The other way, for text that a database printed; 0 where it is no number.
+template <class Number>
+Number number_of(std::string_view text) {
+  Number value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
 }
 
 /// Whether the text can be a value of the type.

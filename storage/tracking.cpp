@@ -2,12 +2,12 @@
 
 #include "core/assert.hpp"
 #include "storage/connection.hpp"
+#include "storage/key_text.hpp"
 #include "storage/own_tables.hpp"
 #include "storage/transaction.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace penstock::storage {
 
@@ -16,13 +16,6 @@ namespace {
 // A statement's conditions nest, and SQLite takes 1,000 levels.
 constexpr std::size_t conditions_max = 200;
 constexpr std::size_t looked_up_at_once = 1'000;
-
-template <class Number>
-Number number_of(std::string_view text) {
-  Number value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 std::string microseconds(wall_time time) { return std::to_string(time.time_since_epoch().count()); }
 

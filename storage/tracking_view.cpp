@@ -1,21 +1,14 @@
 #include "storage/tracking_view.hpp"
 
 #include "storage/connection.hpp"
+#include "storage/key_text.hpp"
 #include "storage/transaction.hpp"
-
-#include <charconv>
 
 namespace penstock::storage {
 
 namespace {
 
 constexpr const char* is_unsent = " AND state IN ('refused', 'held')";
-
-std::int64_t number_of(std::string_view text) {
-  std::int64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 } // namespace
 
@@ -41,9 +34,9 @@ result<tracking_view> tracking_view::open(const config::database& database, cons
 
 result<std::map<std::string, std::uint64_t>> tracking_view::counts() {
   std::map<std::string, std::uint64_t> counts;
-  auto read = database_->read(
-    "SELECT state, count(*) FROM " + table_ + " WHERE " + pipeline_is_ + " GROUP BY state",
-    [&](auto row) { counts[std::string{row[0].text}] = static_cast<std::uint64_t>(number_of(row[1].text)); });
+  auto read =
+    database_->read("SELECT state, count(*) FROM " + table_ + " WHERE " + pipeline_is_ + " GROUP BY state",
+                    [&](auto row) { counts[std::string{row[0].text}] = number_of<std::uint64_t>(row[1].text); });
   if (!read)
     return read.error();
   return counts;
@@ -57,7 +50,7 @@ result<std::vector<unsent_record>> tracking_view::unsent(std::size_t limit) {
                     [&](auto row) {
                       records.push_back({std::string{row[0].text}, std::string{row[1].text}, std::string{row[2].text},
                                          std::string{row[3].text}, std::string{row[4].text},
-                                         wall_time{std::chrono::microseconds{number_of(row[5].text)}}});
+                                         wall_time{std::chrono::microseconds{number_of<std::int64_t>(row[5].text)}}});
                     });
   if (!read)
     return read.error();
