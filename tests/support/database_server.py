@@ -596,13 +596,18 @@ class Proxy:
             self._links.add(link)
         if not link.black:
             try:
-                link.server = socket.create_connection(("127.0.0.1", self.target_port), 5)
-                link.server.settimeout(None)
-            except OSError:
+                server = socket.create_connection(("127.0.0.1", self.target_port), 5)
+                server.settimeout(None)
+                with self._changed:
+                    link.server = server
+                    if link.ended:  # cut meanwhile: closing it is left to us
+                        server.close()
+                        return
+                for side in (link.client, link.server):
+                    side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:  # the server is away, or the link was cut in between: the next connection is accepted all the same
                 self._end(link)
                 return
-            for side in (link.client, link.server):
-                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pump, args=(link, link.server, link.client), daemon=True).start()
         threading.Thread(target=self._pump, args=(link, link.client, link.server), daemon=True).start()
 
