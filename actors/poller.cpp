@@ -300,6 +300,10 @@ result<void> poller_state::find_rows() {
     return rows.error();
   for (auto& row : *rows)
     shards[shard_of(row.row)].pending.push_back(std::move(row));
+  if (const auto& gone = finder->not_there(); !gone.empty())
+    log::warning(component, config.name,
+                 "{} rows that were to be sent again are not in {} any more, or `where` leaves them out: {}{}",
+                 gone.size(), config.pipeline.table, gone.front(), gone.size() > 1 ? ", ..." : "");
   config.board->polled(finder->gaps(), finder->gaps_given_up());
   config.board->found_late(finder->found_late() - found_before);
   config.board->repeats_avoided(finder->repeats_avoided() - avoided_before);
@@ -463,6 +467,8 @@ result<void> poller_state::commit() {
       round.changes.cursor = cursor;
     if (round.changes.shards.empty())
       return {};
+    const auto retried = finder->retried();
+    round.changes.retried = retried;
     round.changes.claims = round.claims;
     auto done = tracking->commit(round.changes);
     if (!done)
@@ -476,6 +482,7 @@ result<void> poller_state::commit() {
   }
   if (round.changes.cursor)
     written_cursor = *round.changes.cursor;
+  finder->retried_written();
   works();
   return settle(std::move(round));
 }

@@ -70,30 +70,33 @@ result<void> row_finder::begin(storage::source& source, storage::tracking& track
   return {};
 }
 
-void row_finder::give(storage::source_row row, std::uint64_t read, std::vector<found_row>& found) {
-  pending_keys_.insert(key_of(row));
-  if (read != 0)
-    ++reads_.at(read).pending;
-  else if (by_id())
-    late_ids_.insert(row.id);
-  found.push_back({std::move(row), read});
+void row_finder::give(found_row row, std::vector<found_row>& found) {
+  pending_keys_.insert(key_of(row.row));
+  if (row.read != 0)
+    ++reads_.at(row.read).pending;
+  else if (is_late(row))
+    late_ids_.insert(row.row.id);
+  found.push_back(std::move(row));
 }
 
 void row_finder::claimed(const found_row& row) {
   pending_keys_.erase(key_of(row.row));
-  if (row.read == 0) {
+  if (row.read != 0)
+    --reads_.at(row.read).pending;
+  else if (is_late(row))
     late_ids_.erase(row.row.id);
-    return;
-  }
-  --reads_.at(row.read).pending;
+  else if (row.retried)
+    retried_.insert(row.row.record_id);
 }
 
 void row_finder::returned(const found_row& row) {
   pending_keys_.insert(key_of(row.row));
   if (row.read != 0)
     ++reads_.at(row.read).pending;
-  else if (by_id())
+  else if (is_late(row))
     late_ids_.insert(row.row.id);
+  else if (row.retried)
+    retried_.erase(row.row.record_id);
 }
 
 const std::string* row_finder::first_pending() const {
@@ -153,7 +156,7 @@ result<void> row_finder::read_new(storage::source& source, storage::tracking& tr
     known_high_.reset();
   std::stable_sort(read->begin(), read->end(), older);
   for (auto& row : *read)
-    give(std::move(row), number, found);
+    give({std::move(row), number}, found);
   return {};
 }
 
@@ -170,8 +173,41 @@ result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::
   for (auto& row : *read)
     if (row.wanted) {
       ++found_late_;
-      give(std::move(row), 0, found);
+      give({std::move(row)}, found);
     }
+  return {};
+}
+
+/// What is asked for and is no row any more, or was claimed meanwhile, is done with.
+result<void> row_finder::read_retries(storage::source& source, storage::tracking& tracking,
+                                      std::vector<found_row>& found) {
+  const auto ids = tracking.retries(config_.retried);
+  if (!ids)
+    return ids.error();
+  if (ids->empty())
+    return {};
+  auto read = source.read_records(*ids);
+  if (!read)
+    return read.error();
+  retried_.insert(ids->begin(), ids->end());
+  std::set<std::string_view> there;
+  for (const auto& row : *read)
+    if (row.wanted)
+      there.insert(row.record_id);
+  std::copy_if(ids->begin(), ids->end(), std::back_inserter(not_there_),
+               [&](const auto& id) { return !there.contains(id); });
+  for (const auto& row : *read)
+    if (pending_keys_.contains(key_of(row)))
+      retried_.erase(row.record_id);
+  std::erase_if(*read, [&](const auto& row) { return !row.wanted || pending_keys_.contains(key_of(row)); });
+  auto left = drop_tracked(tracking, *std::move(read));
+  if (!left)
+    return left.error();
+  std::stable_sort(left->begin(), left->end(), older);
+  for (auto& row : *left) {
+    retried_.erase(row.record_id);
+    give({std::move(row), 0, true}, found);
+  }
   return {};
 }
 
@@ -209,13 +245,14 @@ result<void> row_finder::step(walk& along, storage::source& source, storage::tra
     return left.error();
   found_late_ += left->size();
   for (auto& row : *left)
-    give(std::move(row), 0, found);
+    give({std::move(row)}, found);
   return {};
 }
 
 result<std::vector<row_finder::found_row>> row_finder::look(storage::source& source, storage::tracking& tracking,
                                                             std::size_t rows_max, monotonic now) {
   std::vector<found_row> found;
+  not_there_.clear();
   while (!reads_.empty() && reads_.begin()->second.pending == 0)
     reads_.erase(reads_.begin());
   if (by_id())
@@ -223,6 +260,11 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
       return read.error();
   if (auto read = read_new(source, tracking, rows_max, now, found); !read)
     return read.error();
+  if (now >= next_retries_) {
+    next_retries_ = now + config_.retries_every;
+    if (auto read = read_retries(source, tracking, found); !read)
+      return read.error();
+  }
   if (!read_to_.empty() && now >= next_late_walk_) {
     next_late_walk_ = now + config_.detect.poll;
     for (auto& walk : late_walks_)

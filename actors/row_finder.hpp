@@ -6,8 +6,8 @@
 //   2. what became visible late, within `late_for`: the gaps between ids are asked for again; without ids, a walk over
 //      that time and a quicker one over the last seconds
 //   3. a slow walk over the whole table, for what came later still
-// Rows of nets 2 and 3 are looked up in the tracking table where they may be there; so are those that a former process
-// may have claimed.
+// and what a person wants to be sent again. Rows of nets 2 and 3 are looked up in the tracking table where they may be
+// there; so are those that a former process may have claimed.
 #pragma once
 
 #include "config/config.hpp"
@@ -35,6 +35,8 @@ struct row_finder_config {
   std::size_t gaps_asked = 500;             ///< in one look
   std::size_t sweep_rows = 2'000;           ///< in one step of a walk
   std::chrono::milliseconds recent{10'000}; ///< of the quicker walk
+  std::size_t retried = 500;                ///< rows in one look for what is to be sent again
+  std::chrono::milliseconds retries_every{1'000};
 };
 
 class row_finder {
@@ -43,6 +45,7 @@ public:
   struct found_row {
     storage::source_row row;
     std::uint64_t read = 0; ///< which read of net 1; 0: another net
+    bool retried = false;   ///< a person wants it to be sent again
   };
 
   explicit row_finder(const row_finder_config& config);
@@ -61,6 +64,11 @@ public:
 
   /// What a successor begins with, as of now.
   storage::source_cursor cursor() const;
+  /// Ids of rows to be sent again that are claimed, or cannot be; to be written with the next commit.
+  std::vector<std::string> retried() const { return {retried_.begin(), retried_.end()}; }
+  void retried_written() { retried_.clear(); }
+  /// Of those to be sent again that were asked for in the last look: ids without a row that is wanted.
+  const std::vector<std::string>& not_there() const { return not_there_; }
 
   std::uint64_t found_late() const { return found_late_; }           ///< rows of nets 2 and 3
   std::uint64_t repeats_avoided() const { return repeats_avoided_; } ///< rows that were tracked already
@@ -79,9 +87,11 @@ private:
                         std::vector<found_row>& found);
   result<void> read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found);
   result<void> step(walk& along, storage::source& source, storage::tracking& tracking, std::vector<found_row>& found);
+  result<void> read_retries(storage::source& source, storage::tracking& tracking, std::vector<found_row>& found);
   bool is_behind(const std::string& position, const std::string& high) const;
   result<rows> drop_tracked(storage::tracking& tracking, rows candidates);
-  void give(storage::source_row row, std::uint64_t read, std::vector<found_row>& found);
+  void give(found_row row, std::vector<found_row>& found);
+  bool is_late(const found_row& row) const { return by_id() && row.read == 0 && !row.retried; }
   std::optional<std::int64_t> floor_id() const;
   /// The position before the first read of which rows are pending; nullptr: none is.
   const std::string* first_pending() const;
@@ -102,11 +112,14 @@ private:
   std::uint64_t reads_count_ = 0;
   std::set<std::int64_t> late_ids_;              ///< pending, of nets 2 and 3
   std::unordered_set<std::string> pending_keys_; ///< of rows that are pending
+  std::set<std::string> retried_;
+  std::vector<std::string> not_there_;
 
   std::vector<walk> late_walks_; ///< net 2, without ids
   walk whole_walk_;              ///< net 3
   monotonic next_late_walk_;
   monotonic next_whole_walk_;
+  monotonic next_retries_;
   std::uint64_t found_late_ = 0;
   std::uint64_t repeats_avoided_ = 0;
 };

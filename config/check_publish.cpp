@@ -49,8 +49,6 @@ private:
   void warn_of_what_is_to_come() {
     if (pipeline_.detect.changes == change_source::logical)
       problems_.warn(below(at("detect"), "changes"), "has no effect in this version yet: changes are found by queries");
-    if (pipeline_.archive.after.count() > 0)
-      problems_.warn(below(at("archive"), "after"), "has no effect in this version yet: tracking records are kept");
   }
 
   std::string at(std::string_view name) const { return below(path_, name); }

@@ -86,9 +86,11 @@ std::size_t connections_of(const ingest& pipeline) {
   return pipeline.writers + (deletes ? 1u : 0u);
 }
 
-/// Those to the database `name`: one reads the source, one writes what was sent.
-std::size_t connections_of(const publish& pipeline, const std::string& name) {
-  return (pipeline.database == name ? 1u : 0u) + (tracking_database(pipeline) == name ? 1u : 0u);
+/// Those to the database `name`: the poller's, the archiver's, and one that waits for notifications.
+std::size_t connections_of(const publish& pipeline, const std::string& name, database_kind kind) {
+  const bool listens = kind == database_kind::postgresql && pipeline.detect.notify == notification::automatic;
+  const std::size_t reading = 1u + (pipeline.archive.keep.count() > 0 ? 1u : 0u) + (listens ? 1u : 0u);
+  return (pipeline.database == name ? reading : 0u) + (tracking_database(pipeline) == name ? 2u : 0u);
 }
 
 void check_connections(const configuration& c, findings& problems) {
@@ -98,14 +100,15 @@ void check_connections(const configuration& c, findings& problems) {
       if (entry.second.database == name)
         needed += connections_of(entry.second);
     for (const auto& entry : c.publish)
-      needed += connections_of(entry.second, name);
+      needed += connections_of(entry.second, name, database.kind);
     const std::string path = "databases." + name + ".connections_max";
     if (database.kind != database_kind::sqlite && needed > database.connections_max && problems.sound(path))
       problems.add(path, "is " + std::to_string(database.connections_max) + ", and the pipelines need " +
                            std::to_string(needed) +
                            ": the `writers` of each, and 1 more where rows or dead letters have a `retention`; of "
-                           "each under `publish` 1 that reads and 1 that writes `tracking`; raise it, or lower "
-                           "`writers`");
+                           "each under `publish` 1 that reads, 2 for `tracking`, 1 that waits for notifications (of "
+                           "PostgreSQL, unless `detect.notify` is off), and 1 more where `archive.keep` is set; raise "
+                           "it, or lower `writers`");
   }
 }
 
@@ -133,12 +136,14 @@ void check_tracking(const configuration& c, const used_tables& tables, findings&
     const auto* database = sound_database(c, tracking_database(pipeline), path, problems);
     if (database == nullptr)
       continue;
-    const std::string place = place_of(pipeline.tracking.table, *database);
     std::string use;
-    if (const auto writer = tables.written.find(place); writer != tables.written.end())
-      use = "'" + writer->second->name + "' writes its records to";
-    if (const auto reader = tables.read.find(place); reader != tables.read.end())
-      use = "'" + reader->second->name + "' reads rows from";
+    for (const auto& own : {pipeline.tracking.table, pipeline.tracking.table + "_archive"}) {
+      const std::string place = place_of(own, *database);
+      if (const auto writer = tables.written.find(place); writer != tables.written.end())
+        use = "'" + writer->second->name + "' writes its records to";
+      if (const auto reader = tables.read.find(place); reader != tables.read.end())
+        use = "'" + reader->second->name + "' reads rows from";
+    }
     if (!use.empty())
       problems.add(path + ".tracking.table", "is the table that pipeline " + use + "; choose another");
   }

@@ -102,7 +102,7 @@ struct database {
   milliseconds connect_timeout{10'000};   ///< for the connection and the log-in together
   milliseconds statement_timeout{30'000}; ///< a server that answers later is taken for dead
   milliseconds alarm_after{60'000};       ///< an outage that lasts longer is an alarm
-  std::uint16_t connections_max = 20;     ///< of one node
+  std::uint16_t connections_max = 50;     ///< of one node
   friend bool operator==(const database&, const database&) = default;
 };
 

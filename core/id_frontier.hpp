@@ -4,6 +4,7 @@
 // Pure; time is an argument.
 #pragma once
 
+#include "core/id_ranges.hpp"
 #include "core/types.hpp"
 
 #include <cstddef>
@@ -14,12 +15,6 @@
 #include <vector>
 
 namespace penstock {
-
-struct id_range {
-  std::int64_t first = 0;
-  std::int64_t last = 0; ///< included
-  friend bool operator==(const id_range&, const id_range&) = default;
-};
 
 class id_frontier {
 public:

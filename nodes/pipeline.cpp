@@ -9,6 +9,7 @@
 #include "actors/presence.hpp"
 #include "actors/publisher.hpp"
 #include "nodes/version.hpp"
+#include "storage/tracking_archive.hpp"
 
 #include <algorithm>
 
@@ -87,13 +88,21 @@ bool keeps_for_a_time(const config::ingest& pipeline) {
 }
 
 child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
+  storage::row_retention kept;
+  kept.table = storage::table_of(pipeline);
+  kept.rows = pipeline.retention;
+  kept.column = pipeline.retention_column;
+  kept.letters = pipeline.dead_letters.retention;
   archiver_config config;
   config.name = pipeline.name + "/archiver";
-  config.table = storage::table_of(pipeline);
-  config.retention = pipeline.retention;
-  config.column = pipeline.retention_column;
-  config.letters_retention = pipeline.dead_letters.retention;
-  config.open = [database = context.configuration.databases.at(pipeline.database)] { return storage::open(database); };
+  config.work = "rows and dead letters deleted that were older than they are kept";
+  config.open = [database = context.configuration.databases.at(pipeline.database),
+                 kept]() -> result<std::unique_ptr<storage::retention_task>> {
+    auto store = storage::open(database);
+    if (!store)
+      return store.error();
+    return storage::make_row_retention(*std::move(store), kept);
+  };
   return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
@@ -123,6 +132,29 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
     config.shards.push_back(context.board.publish_shard(pipeline.name, shard));
   return child_of<poller_state, caf::detached>(poller, config);
+}
+
+child_spec archiver_of(node_context& context, const config::publish& pipeline) {
+  storage::record_retention kept;
+  kept.after = pipeline.archive.after;
+  kept.keep = pipeline.archive.keep;
+  kept.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline] {
+    return storage::open_source(database, pipeline);
+  };
+  kept.on_count = [board = context.board.publish(pipeline.name)](std::uint64_t records) {
+    board->tracking_rows(records);
+  };
+  archiver_config config;
+  config.name = pipeline.name + "/archiver";
+  config.work = "tracking records moved to the archive, or deleted from it";
+  config.open = [database = tracking_database(context, pipeline), pipeline,
+                 kept]() -> result<std::unique_ptr<storage::retention_task>> {
+    auto archive = storage::open_tracking_archive(database, pipeline);
+    if (!archive)
+      return archive.error();
+    return storage::make_record_retention(*std::move(archive), kept);
+  };
+  return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
 child_spec publisher_of(node_context& context, const config::publish& pipeline, std::uint32_t shard) {
@@ -174,6 +206,7 @@ child_spec publish_pipeline(node_context& context, const config::publish& pipeli
     children.push_back(publisher_of(context, pipeline, shard));
     publishers.push_back(children.back().name);
   }
+  children.push_back(archiver_of(context, pipeline));
   auto config = supervised(context, pipeline.name);
   config.on_start = [poller = poller_name(pipeline), publishers](const std::string& child, const auto& find) {
     const auto source = find(poller);

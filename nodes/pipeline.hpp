@@ -10,7 +10,8 @@
 //   ├── NAME                      a publish pipeline: one_for_one
 //   │   ├── NAME/poller           reads the source and writes the tracking table, a thread of its own
 //   │   ├── NAME/publisher/0      one MQTT session a shard
-//   │   └── NAME/publisher/1 ...
+//   │   ├── NAME/publisher/1 ...
+//   │   └── NAME/archiver         counts the tracking records, and moves old ones to the archive, where configured
 //   └── presence                  status and control topic, where configured
 //
 // A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when a

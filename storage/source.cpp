@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t record_id_bytes_max = 200; // what a key of a tracking table takes in every database
 constexpr std::size_t topic_bytes_max = 65'535;
+constexpr std::size_t looked_up_at_once = 200; // conditions nest, and SQLite takes 1,000 levels
+constexpr std::string_view digest = "sha256:"; // in front of a record id that is one
 
 std::string base64(std::string_view bytes) {
   std::string text((bytes.size() + 2) / 3 * 4, '\0');
@@ -100,6 +102,7 @@ private:
   std::string behind_sql(const std::vector<std::string>& columns, std::span<const std::string> parts) const;
   result<std::vector<source_row>> select(path along, const std::string& condition, std::size_t rows_max,
                                          bool backwards);
+  std::string is_record(const std::string& id) const;
   source_row row_of(path along, std::span<const cell> cells) const;
   void set_topic(source_row& row, std::span<const cell> cells) const;
   std::string payload_of(const source_row& row, std::span<const cell> cells) const;
@@ -286,18 +289,34 @@ result<std::vector<source_row>> sql_source::read_ids(std::span<const id_range> r
 }
 
 result<std::vector<source_row>> sql_source::read_records(std::span<const std::string> record_ids) {
-  std::string where;
-  for (const auto& id : record_ids) {
-    const auto parts = key_.size() == 1 ? std::vector{id} : parts_of(id);
-    std::string one;
-    for (std::size_t index = 0; index < key_.size() && index < parts.size(); ++index)
-      one += (one.empty() ? "" : " AND ") + words().quote(columns_[key_[index]]) + " = " +
-             words().text_literal(parts[index]);
-    where += (where.empty() ? "(" : " OR (") + one + ")";
+  std::vector<source_row> rows;
+  for (std::size_t first = 0; first < record_ids.size(); first += looked_up_at_once) {
+    std::string where;
+    for (const auto& id : record_ids.subspan(first, std::min(looked_up_at_once, record_ids.size() - first)))
+      if (!is_digest(id))
+        where += (where.empty() ? "" : key_.size() == 1 ? ", " : " OR ") + is_record(id);
+    if (where.empty())
+      continue;
+    if (key_.size() == 1)
+      where = words().quote(columns_[key_.front()]) + " IN (" + where + ")";
+    auto some = select(path::key, where, looked_up_at_once, false);
+    if (!some)
+      return some.error();
+    std::move(some->begin(), some->end(), std::back_inserter(rows));
   }
-  if (where.empty())
-    return std::vector<source_row>{};
-  return select(path::key, where, record_ids.size(), false);
+  return rows;
+}
+
+/// A value of the key, or where that has several columns a condition.
+std::string sql_source::is_record(const std::string& id) const {
+  if (key_.size() == 1)
+    return words().text_literal(id);
+  const auto parts = parts_of(id);
+  std::string condition;
+  for (std::size_t index = 0; index < key_.size() && index < parts.size(); ++index)
+    condition += (condition.empty() ? "(" : " AND ") + words().quote(columns_[key_[index]]) + " = " +
+                 words().text_literal(parts[index]);
+  return condition + ")";
 }
 
 result<std::string> sql_source::end(path along) {
@@ -440,8 +459,10 @@ std::string record_id_of(std::span<const std::string> key) {
     }
     id += ']';
   }
-  return id.size() > record_id_bytes_max ? "sha256:" + to_hex(sha256(id)) : id;
+  return id.size() > record_id_bytes_max ? std::string{digest} + to_hex(sha256(id)) : id;
 }
+
+bool is_digest(std::string_view record_id) { return record_id.starts_with(digest); }
 
 std::string message_id_of(const std::string& pipeline, const std::string& record_id, const std::string& version) {
   return pipeline + "/" + record_id + (version.empty() ? "" : "/" + version);

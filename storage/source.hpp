@@ -39,6 +39,8 @@ struct source_row {
 
 /// Of one column its value's text; of several a JSON array of texts. Longer than a tracking table takes: a digest.
 std::string record_id_of(std::span<const std::string> key);
+/// Such a digest: the row cannot be read by it.
+bool is_digest(std::string_view record_id);
 
 /// The id by which subscribers can tell a repeat: "PIPELINE/RECORD" or "PIPELINE/RECORD/VERSION".
 std::string message_id_of(const std::string& pipeline, const std::string& record_id, const std::string& version);
@@ -62,7 +64,7 @@ public:
   virtual result<std::vector<source_row>> read(path along, const std::string& behind, std::size_t rows_max) = 0;
   /// Rows whose id is in one of the ranges, rising; at most `rows_max`.
   virtual result<std::vector<source_row>> read_ids(std::span<const id_range> ranges, std::size_t rows_max) = 0;
-  /// The rows with these keys.
+  /// The rows with these keys; digests have none.
   virtual result<std::vector<source_row>> read_records(std::span<const std::string> record_ids) = 0;
   /// The position behind the last row of a path; empty where the table is.
   virtual result<std::string> end(path along) = 0;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 namespace penstock::storage {
 
@@ -16,8 +17,6 @@ namespace {
 // A statement's conditions nest, and SQLite takes 1,000 levels.
 constexpr std::size_t conditions_max = 200;
 constexpr std::size_t looked_up_at_once = 1'000;
-
-std::string microseconds(wall_time time) { return std::to_string(time.time_since_epoch().count()); }
 
 /// As the bulk insert fills it.
 table table_of(const config::publish& pipeline) {
@@ -37,7 +36,9 @@ class sql_tracking final : public tracking {
 public:
   sql_tracking(std::unique_ptr<connection> database, const config::publish& pipeline)
     : database_(std::move(database)), own_(*database_), table_(table_of(pipeline)), source_table_(pipeline.table),
-      name_(quoted_table(words(), table_.name)), pipeline_is_("pipeline = " + words().text_literal(pipeline.name)) {
+      name_(quoted_table(words(), table_.name)), archive_name_(archive_table_of(pipeline)),
+      archive_(quoted_table(words(), archive_name_)),
+      pipeline_is_("pipeline = " + words().text_literal(pipeline.name)) {
     for (const auto& column : table_.columns)
       types_.push_back(column.type);
   }
@@ -50,23 +51,29 @@ public:
   result<void> check(std::span<const shard_progress> shards) override;
   result<bool> commit(const tracking_changes& changes) override;
   result<std::vector<std::size_t>> untracked(std::span<const record_key> records) override;
+  result<std::vector<std::string>> retries(std::size_t records_max) override;
 
 private:
   const sql_words& words() const { return database_->words(); }
   std::string literal(std::string_view text) const { return words().text_literal(text); }
   result<void> create(const std::string& name, const std::string& columns, const std::string& end);
+  result<void> create_tables();
   result<void> fence(std::span<const shard_progress> shards);
   result<void> end(const claim_end& one, std::uint64_t epoch);
   result<void> note_sent(std::span<const shard_progress> shards);
   result<std::uint64_t> insert(const tracking_changes& changes);
   result<void> write(const source_cursor& cursor);
+  result<void> end_retries(std::span<const std::string> record_ids);
+  result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records, std::vector<std::size_t> some);
 
   std::unique_ptr<connection> database_;
   own_tables own_;
   table table_;
   std::vector<column_type> types_;
   std::string source_table_;
-  std::string name_;
+  std::string name_; ///< quoted
+  std::string archive_name_;
+  std::string archive_; ///< quoted
   std::string pipeline_is_;
 };
 
@@ -79,6 +86,54 @@ result<void> sql_tracking::create(const std::string& name, const std::string& co
   return own_.change_schema("CREATE TABLE " + quoted_table(words(), name) + " (" + columns + ")" + end);
 }
 
+result<void> sql_tracking::create_tables() {
+  const auto key = words().key_type + " NOT NULL";
+  const auto text = words().text_type;
+  std::string positions;
+  for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
+    positions += std::string{", "} + position + " " + text + " NOT NULL";
+  struct made_table {
+    std::string name;
+    std::string columns;
+    std::string end;
+  };
+  const std::string record = "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key +
+                             ", record_version " + key + ", shard BIGINT NOT NULL, topic " + text +
+                             " NOT NULL, correlation_id " + text + ", claimed_at BIGINT NOT NULL, sent_at BIGINT," +
+                             " attempts BIGINT NOT NULL";
+  const auto& own_end = words().own_table_end;
+  const std::array tables{
+    made_table{table_.name,
+               record + ", epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL, packet_id BIGINT NOT NULL, state " + key +
+                 ", payload " + words().bytes_type + ", reason_code BIGINT, reason " + text +
+                 ", PRIMARY KEY (pipeline, shard, claim_seq), UNIQUE (pipeline, record_id, record_version)",
+               words().updated_table_end},
+    made_table{archive_name_,
+               record + ", archived_at BIGINT NOT NULL, PRIMARY KEY (pipeline, archived_at, record_id, record_version),"
+                        " UNIQUE (pipeline, record_id, record_version)",
+               own_end},
+    made_table{"penstock_sent_ranges",
+               "pipeline " + key +
+                 ", first_id BIGINT NOT NULL, last_id BIGINT NOT NULL,"
+                 " PRIMARY KEY (pipeline, first_id), UNIQUE (pipeline, last_id)",
+               own_end},
+    made_table{"penstock_retries", "pipeline " + key + ", record_id " + key + ", PRIMARY KEY (pipeline, record_id)",
+               own_end},
+    made_table{"penstock_fence",
+               "pipeline " + key +
+                 ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claimed_seq BIGINT NOT NULL,"
+                 " released_seq BIGINT NOT NULL, settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
+                 " PRIMARY KEY (pipeline, shard)",
+               own_end},
+    made_table{"penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL",
+               own_end},
+  };
+  for (const auto& each : tables)
+    if (auto made = create(each.name, each.columns, each.end); !made)
+      return made;
+  return {};
+}
+
 result<std::string> sql_tracking::prepare() {
   auto changes = transaction::begin(*database_);
   if (!changes)
@@ -87,39 +142,8 @@ result<std::string> sql_tracking::prepare() {
     return locked.error();
   if (auto created = own_.create(); !created)
     return created.error();
-  const auto key = words().key_type + " NOT NULL";
-  const auto text = words().text_type;
-  if (auto made = create(
-        table_.name,
-        "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key + ", record_version " + key +
-          ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL,"
-          " packet_id BIGINT NOT NULL, state " +
-          key + ", topic " + text + " NOT NULL, payload " + words().bytes_type + ", correlation_id " + text +
-          ", claimed_at BIGINT NOT NULL, sent_at BIGINT, attempts BIGINT NOT NULL,"
-          " reason_code BIGINT, reason " +
-          text +
-          ", PRIMARY KEY (pipeline, shard, claim_seq),"
-          " UNIQUE (pipeline, record_id, record_version)",
-        words().updated_table_end);
-      !made)
-    return made.error();
-  if (auto made = create("penstock_fence",
-                         "pipeline " + key +
-                           ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL,"
-                           " claimed_seq BIGINT NOT NULL, released_seq BIGINT NOT NULL,"
-                           " settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
-                           " PRIMARY KEY (pipeline, shard)",
-                         words().own_table_end);
-      !made)
-    return made.error();
-  std::string positions;
-  for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
-    positions += std::string{", "} + position + " " + text + " NOT NULL";
-  if (auto made =
-        create("penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL",
-               words().own_table_end);
-      !made)
-    return made.error();
+  if (auto created = create_tables(); !created)
+    return created.error();
   auto id = own_.installation_id();
   if (!id)
     return id;
@@ -257,7 +281,8 @@ result<void> sql_tracking::end(const claim_end& one, std::uint64_t epoch) {
     break;
   case claim_end::kind::reclaim:
     set = "claim_seq = " + std::to_string(one.new_seq) + ", packet_id = " + std::to_string(one.new_packet_id) +
-          ", attempts = attempts + 1, epoch = " + std::to_string(epoch) + ", claimed_at = " + microseconds(wall_now());
+          ", attempts = attempts + 1, epoch = " + std::to_string(epoch) +
+          ", claimed_at = " + microseconds_text(wall_now());
     break;
   }
   auto met = database_->change("UPDATE " + name_ + " SET " + set + " WHERE " + pipeline_is_ + " AND shard = " +
@@ -272,7 +297,7 @@ result<void> sql_tracking::note_sent(std::span<const shard_progress> shards) {
     if (conditions == 0)
       return {};
     auto met = database_->change("UPDATE " + name_ + " SET state = 'sent', payload = NULL, sent_at = " +
-                                 microseconds(wall_now()) + " WHERE state = 'claimed' AND (" + which + ")");
+                                 microseconds_text(wall_now()) + " WHERE state = 'claimed' AND (" + which + ")");
     which.clear();
     conditions = 0;
     return met ? result<void>{} : result<void>{met.error()};
@@ -377,12 +402,63 @@ result<bool> sql_tracking::commit(const tracking_changes& changes) {
     if (*stored != changes.claims.size())
       return false;
   }
+  if (!changes.retried.empty())
+    if (auto ended = end_retries(changes.retried); !ended)
+      return ended.error();
   if (changes.cursor)
     if (auto written = write(*changes.cursor); !written)
       return written.error();
   if (auto committed = all->commit(); !committed)
     return committed.error();
   return true;
+}
+
+result<void> sql_tracking::end_retries(std::span<const std::string> record_ids) {
+  std::string ids;
+  for (const auto& id : record_ids)
+    ids += (ids.empty() ? "" : ", ") + literal(id);
+  auto met =
+    database_->change("DELETE FROM penstock_retries WHERE " + pipeline_is_ + " AND record_id IN (" + ids + ")");
+  return met ? result<void>{} : result<void>{met.error()};
+}
+
+result<std::vector<std::string>> sql_tracking::retries(std::size_t records_max) {
+  std::vector<std::string> ids;
+  auto read = database_->read("SELECT record_id FROM penstock_retries WHERE " + pipeline_is_ +
+                                " ORDER BY record_id LIMIT " + std::to_string(records_max),
+                              [&](auto row) { ids.emplace_back(row[0].text); });
+  if (!read)
+    return read.error();
+  return ids;
+}
+
+/// Of records that are in neither table: those whose id is in no range. `some` are their indexes.
+result<std::vector<std::size_t>> sql_tracking::not_in_ranges(std::span<const record_key> records,
+                                                             std::vector<std::size_t> some) {
+  std::map<std::int64_t, std::size_t> by_id;
+  std::vector<std::size_t> missing;
+  for (const auto index : some) {
+    const auto id = integer_of(records[index].record_id);
+    if (id && records[index].version.empty())
+      by_id.emplace(*id, index);
+    else
+      missing.push_back(index);
+  }
+  if (by_id.empty())
+    return missing;
+  auto read = database_->read("SELECT first_id, last_id FROM penstock_sent_ranges WHERE " + pipeline_is_ +
+                                " AND first_id <= " + std::to_string(by_id.rbegin()->first) +
+                                " AND last_id >= " + std::to_string(by_id.begin()->first),
+                              [&](auto row) {
+                                by_id.erase(by_id.lower_bound(number_of<std::int64_t>(row[0].text)),
+                                            by_id.upper_bound(number_of<std::int64_t>(row[1].text)));
+                              });
+  if (!read)
+    return read.error();
+  for (const auto& [unused, index] : by_id)
+    missing.push_back(index);
+  std::sort(missing.begin(), missing.end());
+  return missing;
 }
 
 result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records) {
@@ -392,20 +468,26 @@ result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_
     std::string ids;
     for (const auto& record : some)
       ids += (ids.empty() ? "" : ", ") + literal(record.record_id);
+    const auto select = [&](const std::string& table) {
+      return "SELECT record_id, record_version FROM " + table + " WHERE " + pipeline_is_ + " AND record_id IN (" + ids +
+             ")";
+    };
     std::unordered_set<std::string> tracked;
-    auto read = database_->read(
-      "SELECT record_id, record_version FROM " + name_ + " WHERE " + pipeline_is_ + " AND record_id IN (" + ids + ")",
-      [&](auto row) { tracked.insert(std::string{row[0].text} + '\0' + std::string{row[1].text}); });
+    auto read = database_->read(select(name_) + " UNION ALL " + select(archive_), [&](auto row) {
+      tracked.insert(std::string{row[0].text} + '\0' + std::string{row[1].text});
+    });
     if (!read)
       return read.error();
     for (std::size_t index = 0; index < some.size(); ++index)
       if (!tracked.contains(std::string{some[index].record_id} + '\0' + std::string{some[index].version}))
         missing.push_back(first + index);
   }
-  return missing;
+  return missing.empty() ? missing : not_in_ranges(records, std::move(missing));
 }
 
 } // namespace
+
+std::string archive_table_of(const config::publish& pipeline) { return pipeline.tracking.table + "_archive"; }
 
 result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline) {
   auto opened = open_connection(database, access::read_write);

@@ -2,9 +2,12 @@
 // epochs that fence off a former owner, and how far the source was read. All of it in one database, each change in one
 // transaction. docs/delivery.md has the states.
 //
-//   mqtt_sent_records   one row a record and version: claimed, sent, refused or held
-//   penstock_fence      one row a shard: the epoch of its owner, and watermarks over claim_seq
-//   penstock_cursors    one row a pipeline: how far its source was read
+//   mqtt_sent_records          one row a record and version: claimed, sent, refused or held
+//   mqtt_sent_records_archive  those that were sent long ago (tracking_archive.hpp)
+//   penstock_sent_ranges       the ids of those that have gone from the archive
+//   penstock_retries           records that a person wants to be sent again
+//   penstock_fence             one row a shard: the epoch of its owner, and watermarks over claim_seq
+//   penstock_cursors           one row a pipeline: how far its source was read
 #pragma once
 
 #include "config/config.hpp"
@@ -84,6 +87,7 @@ struct tracking_changes {
   std::vector<shard_progress> shards; ///< all that anything is written of
   std::vector<claim_end> ends;
   std::span<const claimed_record> claims; ///< of records that are not tracked yet
+  std::span<const std::string> retried;   ///< ids of retries() that are claimed now, or cannot be
   std::optional<source_cursor> cursor;
 };
 
@@ -111,9 +115,14 @@ public:
   /// All or nothing. False: nothing was written, for some of the claims' records are tracked already. `fenced` where
   /// one of the shards has another owner now: nothing may be sent any more.
   virtual result<bool> commit(const tracking_changes& changes) = 0;
-  /// Which of the records are not in the table: by index, rising.
+  /// Which of the records are in neither the table, the archive nor the ranges: by index, rising.
   virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
+  /// Ids of records that a person wants to be sent again: they were refused or held, and are not tracked any more.
+  virtual result<std::vector<std::string>> retries(std::size_t records_max) = 0;
 };
+
+/// The table that old records move to.
+std::string archive_table_of(const config::publish& pipeline);
 
 /// Opens a connection.
 result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline);

@@ -2,6 +2,7 @@
 
 #include "storage/connection.hpp"
 #include "storage/key_text.hpp"
+#include "storage/tracking.hpp"
 #include "storage/transaction.hpp"
 
 namespace penstock::storage {
@@ -14,6 +15,7 @@ constexpr const char* is_unsent = " AND state IN ('refused', 'held')";
 
 tracking_view::tracking_view(std::unique_ptr<connection> database, const config::publish& pipeline)
   : database_(std::move(database)), table_(quoted_table(database_->words(), pipeline.tracking.table)),
+    archive_(quoted_table(database_->words(), archive_table_of(pipeline))),
     pipeline_is_("pipeline = " + database_->words().text_literal(pipeline.name)) {}
 
 tracking_view::~tracking_view() = default;
@@ -39,6 +41,16 @@ result<std::map<std::string, std::uint64_t>> tracking_view::counts() {
                     [&](auto row) { counts[std::string{row[0].text}] = number_of<std::uint64_t>(row[1].text); });
   if (!read)
     return read.error();
+  const auto add = [&](const char* state, const std::string& number_sql) {
+    return database_->read("SELECT " + number_sql + " WHERE " + pipeline_is_, [&](auto row) {
+      if (const auto number = number_of<std::uint64_t>(row[0].text); number > 0)
+        counts[state] = number;
+    });
+  };
+  if (read = add("archived", "count(*) FROM " + archive_); !read)
+    return read.error();
+  if (read = add("deleted", "coalesce(sum(last_id - first_id + 1), 0) FROM penstock_sent_ranges"); !read)
+    return read.error();
   return counts;
 }
 
@@ -61,9 +73,17 @@ result<std::uint64_t> tracking_view::retry(const std::string& record_id) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
-  auto forgotten = database_->change(
-    "DELETE FROM " + table_ + " WHERE " + pipeline_is_ + is_unsent +
-    (record_id.empty() ? std::string{} : " AND record_id = " + database_->words().text_literal(record_id)));
+  const auto which =
+    " FROM " + table_ + " WHERE " + pipeline_is_ + is_unsent +
+    (record_id.empty() ? std::string{} : " AND record_id = " + database_->words().text_literal(record_id));
+  auto asked = database_->change("DELETE FROM penstock_retries WHERE " + pipeline_is_ +
+                                 " AND record_id IN (SELECT record_id" + which + ")");
+  if (asked)
+    asked = database_->change("INSERT INTO penstock_retries (pipeline, record_id) SELECT DISTINCT pipeline, record_id" +
+                              which + " AND record_id NOT LIKE 'sha256:%'");
+  if (!asked)
+    return asked;
+  auto forgotten = database_->change("DELETE" + which);
   if (!forgotten)
     return forgotten;
   if (auto committed = changes->commit(); !committed)

@@ -35,17 +35,19 @@ public:
   tracking_view(tracking_view&&) noexcept;
   tracking_view& operator=(tracking_view&&) = delete;
 
+  /// Records by state; `archived` and, of those whose ids are kept as ranges, `deleted`.
   result<std::map<std::string, std::uint64_t>> counts();
   /// Newest first.
   result<std::vector<unsent_record>> unsent(std::size_t limit);
-  /// Forgets that they were refused or held, so that the poller's sweep finds their rows again and claims them anew, as
-  /// they are then. One record, or all where `record_id` is empty; how many.
+  /// Forgets that they were refused or held, and asks the poller to claim their rows anew, as they are then (those with
+  /// a digest for an id are left to its sweep). One record, or all where `record_id` is empty; how many.
   result<std::uint64_t> retry(const std::string& record_id);
 
 private:
   tracking_view(std::unique_ptr<connection> database, const config::publish& pipeline);
   std::unique_ptr<connection> database_;
-  std::string table_; ///< quoted
+  std::string table_;   ///< quoted
+  std::string archive_; ///< quoted
   std::string pipeline_is_;
 };
 

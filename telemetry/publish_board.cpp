@@ -120,6 +120,11 @@ void publish_board::found_late(std::uint64_t rows) {
   status_.found_late += rows;
 }
 
+void publish_board::tracking_rows(std::uint64_t count) {
+  const std::lock_guard lock{mutex_};
+  status_.tracking_rows = count;
+}
+
 void publish_board::paused(bool paused) {
   std::lock_guard lock{mutex_};
   status_.paused = paused;

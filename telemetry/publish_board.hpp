@@ -62,6 +62,7 @@ struct publish_status {
   std::uint64_t found_late = 0;      ///< rows that became visible after rows behind them
   std::uint64_t gaps = 0;            ///< ids that are waited for, as ranges
   std::uint64_t gaps_given_up = 0;
+  std::uint64_t tracking_rows = 0; ///< in the tracking table, when it was last counted
   std::uint64_t polls = 0;
   std::uint64_t commits = 0;
   bool paused = false;
@@ -101,6 +102,7 @@ public:
   void committed();
   void repeats_avoided(std::uint64_t rows);
   void found_late(std::uint64_t rows);
+  void tracking_rows(std::uint64_t count);
   void paused(bool paused);
   bool paused() const; ///< what was asked for last: a poller that starts again goes by it
   void oldest(std::chrono::milliseconds age);

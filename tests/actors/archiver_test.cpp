@@ -13,16 +13,27 @@ namespace {
 struct archiver_test : testing::actor_fixture {
   std::shared_ptr<testing::memory_database> database = std::make_shared<testing::memory_database>();
 
+  storage::row_retention kept() const {
+    storage::row_retention kept;
+    kept.table = {.pipeline = "p",
+                  .name = "readings",
+                  .columns = {{"device", column_type::text}, {"time", column_type::timestamp}},
+                  .key = {"device", "time"},
+                  .indexes = {}};
+    kept.rows = 90 * 24h;
+    return kept;
+  }
+
   testing::ended_at_scope_exit spawn() {
     archiver_config config;
     config.name = "p/archiver";
-    config.table = {.pipeline = "p",
-                    .name = "readings",
-                    .columns = {{"device", column_type::text}, {"time", column_type::timestamp}},
-                    .key = {"device", "time"},
-                    .indexes = {}};
-    config.retention = 90 * 24h;
-    config.open = testing::opens(database);
+    config.open = [open = testing::opens(database),
+                   kept = kept()]() -> result<std::unique_ptr<storage::retention_task>> {
+      auto store = open();
+      if (!store)
+        return store.error();
+      return storage::make_row_retention(*std::move(store), kept);
+    };
     return {caf::actor_cast<caf::actor>(system.spawn(archiver, config))};
   }
 };
@@ -52,13 +63,12 @@ TEST_F(archiver_test, a_failure_is_tried_again_on_a_new_connection) {
 }
 
 TEST_F(archiver_test, needs_a_column_that_tells_how_old_a_row_is) {
-  archiver_config config;
-  config.name = "p/archiver";
-  config.open = testing::opens(database);
-  config.retention = 1h;
-  EXPECT_THAT(config.validate(), ::testing::HasSubstr("no column says how old a row is"));
-  config.column = "time";
-  EXPECT_EQ(config.validate(), "");
+  auto rows = kept();
+  EXPECT_EQ(rows.validate(), "");
+  rows.table.key = {"device"};
+  EXPECT_THAT(rows.validate(), ::testing::HasSubstr("no column says how old a row is"));
+  rows.column = "time";
+  EXPECT_EQ(rows.validate(), "");
 }
 
 } // namespace penstock::actors

@@ -337,6 +337,40 @@ TEST_F(publish_test, a_row_that_no_topic_fits_is_refused_at_once) {
   EXPECT_TRUE(status().account.balanced());
 }
 
+TEST_F(publish_test, what_is_to_be_sent_again_is_claimed_anew_at_once) {
+  pipeline.detect.sweep = 0ms; // which would find it too
+  begin();
+  rows(1, 3);
+  table->rows[2] = "bad";
+  pass(200ms);
+  ASSERT_EQ(records->records.at("2/").state, "refused");
+  table->rows[2] = "good";
+  records->records.erase("2/");
+  records->retries = {"2", "3", "9"};
+  pass(2s);
+  ASSERT_THAT(published_ids(), ElementsAre("1", "3", "2"));
+  EXPECT_THAT(records->retries, IsEmpty()); // 3 is in flight, and 9 is no row
+  pass(10s);
+  EXPECT_THAT(script->published, SizeIs(3));
+}
+
+TEST_F(publish_test, what_is_to_be_sent_again_waits_for_its_claim) {
+  pipeline.detect.sweep = 0ms;
+  begin(false, 1);
+  rows(1, 1);
+  pass(200ms);
+  table->rows[0] = "m";
+  records->retries = {"0"};
+  pass(5s);
+  EXPECT_THAT(published_ids(), ElementsAre("1"));
+  EXPECT_THAT(records->retries, ElementsAre("0"));
+  script->received(1);
+  script->done(1);
+  pass(2s);
+  EXPECT_THAT(published_ids(), ElementsAre("1", "0"));
+  EXPECT_THAT(records->retries, IsEmpty());
+}
+
 TEST_F(publish_test, rows_that_become_visible_late_are_found_and_nothing_is_published_twice) {
   begin();
   rows(1, 2);

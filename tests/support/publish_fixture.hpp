@@ -46,8 +46,12 @@ public:
           rows.push_back(row_of(each));
     return rows;
   }
-  result<std::vector<storage::source_row>> read_records(std::span<const std::string>) override {
-    return std::vector<storage::source_row>{};
+  result<std::vector<storage::source_row>> read_records(std::span<const std::string> ids) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& id : ids)
+      if (const auto found = table_->rows.find(std::stoll(id)); found != table_->rows.end())
+        rows.push_back(row_of(*found));
+    return rows;
   }
   result<std::string> end(path) override {
     return table_->rows.empty() ? std::string{} : storage::position_of(table_->rows.rbegin()->first);
@@ -85,6 +89,7 @@ struct memory_records {
   std::map<std::string, record> records; ///< by record id and version
   std::map<std::uint32_t, storage::adopted_shard> shards;
   std::optional<storage::source_cursor> cursor;
+  std::set<std::string> retries;
   std::uint64_t beats = 0;
   std::uint64_t commits = 0;
   std::uint64_t opened = 0;
@@ -138,6 +143,8 @@ public:
     for (const auto& claim : changes.claims)
       database_->records[key(claim.record_id, claim.version)] = {claim, claim.refusal.empty() ? "claimed" : "refused",
                                                                  database_->shards[claim.shard].epoch};
+    for (const auto& id : changes.retried)
+      database_->retries.erase(id);
     if (changes.cursor)
       database_->cursor = changes.cursor;
     return true;
@@ -148,6 +155,9 @@ public:
       if (!database_->records.contains(key(std::string{records[index].record_id}, std::string{records[index].version})))
         missing.push_back(index);
     return missing;
+  }
+  result<std::vector<std::string>> retries(std::size_t) override {
+    return std::vector<std::string>{database_->retries.begin(), database_->retries.end()};
   }
 
 private:

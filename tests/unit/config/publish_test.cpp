@@ -132,7 +132,6 @@ TEST(publish, shares_what_a_broker_has_in_flight_among_its_shards) {
 }
 
 TEST(publish, says_which_settings_have_no_effect_yet) {
-  EXPECT_EQ(warnings_of(publish_with(added, "    archive: {after: 7d}")).size(), 1u);
   EXPECT_EQ(warnings_of(publish_with(added, "    detect: {changes: logical}")).size(), 1u);
 }
 
@@ -444,18 +443,19 @@ TEST(publish, a_table_of_sqlite_is_the_same_with_and_without_a_schema) {
               "pipeline 'TableA' reads rows from");
 }
 
-TEST(publish, needs_a_connection_that_reads_and_one_that_writes) {
+TEST(publish, needs_connections_for_all_that_its_actors_do) {
   const auto with_max = [](const std::string& max, const std::string& more) {
     return problems_of(both("databases:\n  db: {url: 'postgresql://h/x', connections_max: " + max +
                               "}\n  other: {url: 'sqlite:x', busy_timeout: 1s}",
                             "broker: main, database: db, table: t, topics: ['a/{k}']",
                             "broker: main, database: db, table: u, topic: b" + more));
   };
-  expect_only(with_max("2", ""), 3, "databases.db.connections_max", "is 2, and the pipelines need 3: the `writers`");
-  expect_only(with_max("2", ""), 3, "databases.db.connections_max", "1 that reads and 1 that writes `tracking`");
-  EXPECT_THAT(with_max("3", ""), IsEmpty());
-  expect_only(with_max("1", ", tracking: {database: other}"), 3, "databases.db.connections_max", "need 2");
-  EXPECT_THAT(with_max("2", ", tracking: {database: other}"), IsEmpty());
+  expect_only(with_max("4", ""), 3, "databases.db.connections_max", "is 4, and the pipelines need 5: the `writers`");
+  EXPECT_THAT(with_max("5", ""), IsEmpty());
+  expect_only(with_max("5", ", archive: {after: 1d, keep: 1d}"), 3, "databases.db.connections_max", "need 6");
+  EXPECT_THAT(with_max("4", ", detect: {notify: off}"), IsEmpty());
+  expect_only(with_max("2", ", tracking: {database: other}"), 3, "databases.db.connections_max", "need 3");
+  EXPECT_THAT(with_max("3", ", tracking: {database: other}"), IsEmpty());
 }
 
 TEST(publish, warns_of_messages_that_come_back_as_rows) {
