@@ -120,6 +120,10 @@ void poller_state::on_answers(const shard_session& from, const std::vector<mqtt:
     }
     if (found->second.since)
       config.board->lag(time - *found->second.since);
+    if (auto& unrecorded = found->second.unrecorded) {
+      unrecorded->record.state = storage::record_state::sent;
+      shard->ended.push_back(*std::move(unrecorded));
+    }
     shard->claims.erase(found);
     shard->ledger.done(answer.token);
     ++shard->sent;
@@ -226,6 +230,7 @@ result<void> poller_state::open() {
     state.epoch = shard.epoch;
     state.claims.clear();
     state.failures.clear();
+    state.ended.clear();
     state.pending.clear();
     state.sent = 0;
     config.shards[shard.shard]->begin();
@@ -313,37 +318,61 @@ result<void> poller_state::find_rows() {
 /// What the broker refused, and what it may have lost.
 void poller_state::end_failure(std::uint32_t number, const mqtt::completion& failure, round& now) {
   auto& shard = shards[number];
-  auto& delta = now.deltas[number];
   const auto found = shard.claims.find(failure.token);
   if (found == shard.claims.end())
     return;
+  auto claim = std::move(found->second);
+  shard.claims.erase(found);
   const bool unknown = failure.reason == packet_id_not_found;
-  const bool again = unknown
-                       ? config.pipeline.on_lost_session == config::lost_session_rule::resend
-                       : failure.reason == quota_exceeded && found->second.attempts <= config.pipeline.retries_max;
+  const bool again = unknown ? config.pipeline.on_lost_session == config::lost_session_rule::resend
+                             : failure.reason == quota_exceeded && claim.attempts <= config.pipeline.retries_max;
   storage::claim_end end;
+  end.outcome = again     ? storage::claim_end::kind::reclaim
+                : unknown ? storage::claim_end::kind::held
+                          : storage::claim_end::kind::refused;
   end.shard = number;
   end.seq = failure.token;
   end.reason_code = failure.reason;
   end.reason = reason_text(failure.reason);
-  if (again) {
-    const auto claim = shard.ledger.reclaim(failure.token);
-    end.outcome = storage::claim_end::kind::reclaim;
-    end.new_seq = claim.seq;
-    end.new_packet_id = claim.packet_id;
-    auto kept = found->second;
-    ++kept.attempts;
-    shard.claims.erase(found);
-    shard.claims.emplace(claim.seq, kept);
-    now.reclaimed.emplace_back(number, claim.seq);
-    ++delta.reclaimed;
+  if (again)
+    claim_again(number, std::move(claim), end, now);
+  else
+    end_claim(number, std::move(claim), std::move(end), now);
+}
+
+void poller_state::claim_again(std::uint32_t number, open_claim claim, const storage::claim_end& end, round& now) {
+  auto& shard = shards[number];
+  const auto made = shard.ledger.reclaim(end.seq);
+  ++claim.attempts;
+  ++now.deltas[number].reclaimed;
+  if (claim.unrecorded) {
+    auto& record = claim.unrecorded->record;
+    ++record.attempts;
+    record.seq = made.seq;
+    record.packet_id = made.packet_id;
+    now.unrecorded.push_back(record);
   } else {
-    end.outcome = unknown ? storage::claim_end::kind::held : storage::claim_end::kind::refused;
-    shard.ledger.done(failure.token);
-    shard.claims.erase(found);
-    ++(unknown ? delta.held : delta.refused);
+    now.reclaimed.emplace_back(number, made.seq);
+    now.changes.ends.push_back(end);
+    now.changes.ends.back().new_seq = made.seq;
+    now.changes.ends.back().new_packet_id = made.packet_id;
   }
-  now.changes.ends.push_back(std::move(end));
+  shard.claims.emplace(made.seq, std::move(claim));
+}
+
+void poller_state::end_claim(std::uint32_t number, open_claim claim, storage::claim_end end, round& now) {
+  const bool held = end.outcome == storage::claim_end::kind::held;
+  shards[number].ledger.done(end.seq);
+  ++(held ? now.deltas[number].held : now.deltas[number].refused);
+  if (!claim.unrecorded) {
+    now.changes.ends.push_back(std::move(end));
+    return;
+  }
+  auto& record = claim.unrecorded->record;
+  record.state = held ? storage::record_state::held : storage::record_state::refused;
+  record.reason_code = end.reason_code;
+  record.reason = std::move(end.reason);
+  shards[number].ended.push_back(*std::move(claim.unrecorded));
 }
 
 void poller_state::end_failures(std::uint32_t number, round& now) {
@@ -368,30 +397,53 @@ void poller_state::make_claims(round& now) {
     while (!shard.pending.empty() && shard.ledger.room() > 0 && bytes < config.claims_bytes_max) {
       auto found = std::move(shard.pending.front());
       shard.pending.pop_front();
-      const auto& row = found.row;
-      const auto claim = shard.ledger.next();
-      storage::claimed_record record;
-      record.record_id = row.record_id;
-      record.version = row.version;
-      record.shard = number;
-      record.seq = claim.seq;
-      record.packet_id = claim.packet_id;
-      record.topic = row.topic;
-      record.payload = row.payload;
-      record.correlation = storage::make_uuid();
-      record.refusal = row.refusal;
-      bytes += row.payload.size();
-      ++now.deltas[number].claimed;
-      if (row.refusal.empty()) {
-        shard.claims.emplace(claim.seq, open_claim{row.since});
-      } else {
-        shard.ledger.done(claim.seq);
-        ++now.deltas[number].refused;
-      }
-      now.claims.push_back(std::move(record));
-      now.rows.push_back(std::move(found));
+      bytes += found.row.payload.size();
+      make_claim(number, std::move(found), now);
     }
   }
+}
+
+void poller_state::make_claim(std::uint32_t number, row_finder::found_row found, round& now) {
+  auto& shard = shards[number];
+  auto& row = found.row;
+  const auto claim = shard.ledger.next();
+  storage::claimed_record record;
+  record.record_id = row.record_id;
+  record.version = row.version;
+  record.shard = number;
+  record.seq = claim.seq;
+  record.packet_id = claim.packet_id;
+  record.correlation = storage::make_uuid();
+  ++now.deltas[number].claimed;
+  if (records_at_end() && row.refusal.empty()) {
+    record.topic = std::move(row.topic);
+    record.payload = std::move(row.payload);
+    now.unrecorded.push_back(record);
+    shard.claims.emplace(claim.seq, open_claim{row.since, 1, unrecorded_claim{std::move(record), std::move(found)}});
+    return;
+  }
+  record.topic = row.topic;
+  record.payload = row.payload;
+  if (row.refusal.empty()) {
+    shard.claims.emplace(claim.seq, open_claim{row.since, 1, std::nullopt});
+  } else {
+    record.state = storage::record_state::refused;
+    record.packet_id = 0;
+    record.reason = row.refusal;
+    shard.ledger.done(claim.seq);
+    ++now.deltas[number].refused;
+  }
+  now.claims.push_back(std::move(record));
+  now.rows.push_back(std::move(found));
+}
+
+/// QoS 1: rows that have had their end.
+void poller_state::take_ended(std::uint32_t number, round& now) {
+  for (auto& each : shards[number].ended) {
+    now.claims.push_back(std::move(each.record));
+    now.rows.push_back(std::move(each.row));
+  }
+  shards[number].ended.clear();
 }
 
 void poller_state::add_progress(round& now) {
@@ -416,6 +468,7 @@ poller_state::round poller_state::collect() {
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
     now.deltas[number].sent = shards[number].sent;
     end_failures(number, now);
+    take_ended(number, now);
   }
   if (!stopping)
     make_claims(now);
@@ -436,13 +489,30 @@ result<void> poller_state::drop_tracked(round& now) {
   std::vector<bool> again(now.claims.size(), false);
   for (const auto index : *missing)
     again[index] = true;
+  if (records_at_end()) { // they are published; somebody else has recorded them
+    std::size_t kept = 0;
+    for (std::size_t index = 0; index < now.claims.size(); ++index)
+      if (again[index] && kept++ != index) {
+        now.claims[kept - 1] = std::move(now.claims[index]);
+        now.rows[kept - 1] = std::move(now.rows[index]);
+      }
+    now.claims.resize(kept);
+    now.rows.resize(kept);
+    return {};
+  }
+  claim_the_others(now, again);
+  return {};
+}
+
+/// New claims for those rows that are not tracked.
+void poller_state::claim_the_others(round& now, const std::vector<bool>& again) {
   for (std::size_t index = now.claims.size(); index-- > 0;) {
     const auto& claim = now.claims[index];
     auto& shard = shards[claim.shard];
     auto& delta = now.deltas[claim.shard];
     shard.claims.erase(claim.seq);
     --delta.claimed;
-    delta.refused -= claim.refusal.empty() ? 0 : 1;
+    delta.refused -= claim.state == storage::record_state::refused ? 1 : 0;
     if (!again[index])
       continue;
     finder->returned(now.rows[index]);
@@ -454,14 +524,14 @@ result<void> poller_state::drop_tracked(round& now) {
   now.rows.clear();
   make_claims(now);
   add_progress(now);
-  return {};
 }
 
 result<void> poller_state::commit() {
   auto round = collect();
   for (int attempt = 0;; ++attempt) {
-    for (const auto& row : round.rows)
-      finder->claimed(row);
+    if (attempt == 0 || !records_at_end())
+      for (const auto& row : round.rows)
+        finder->claimed(row);
     const auto cursor = finder->cursor();
     if (cursor != written_cursor && !round.changes.shards.empty())
       round.changes.cursor = cursor;
@@ -496,7 +566,7 @@ result<void> poller_state::settle(round now) {
     if (!released.empty() && shard.publisher && config.pipeline.qos == 2)
       self->send(shard.publisher, std::make_shared<const std::vector<std::uint16_t>>(std::move(released)));
   }
-  publish(now);
+  publish(std::move(records_at_end() ? now.unrecorded : now.claims));
   if (auto again = publish_again(now); !again)
     return again;
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
@@ -523,14 +593,15 @@ mqtt::outbound poller_state::outbound_of(storage::claimed_record claim) const {
   return message;
 }
 
-void poller_state::publish(round& now) {
+/// Claims of a shard lie together, but where some were made again.
+void poller_state::publish(std::vector<storage::claimed_record> claims) {
   std::size_t next = 0;
-  while (next < now.claims.size()) {
-    const auto number = now.claims[next].shard;
+  while (next < claims.size()) {
+    const auto number = claims[next].shard;
     auto messages = std::make_shared<std::vector<mqtt::outbound>>();
-    for (; next < now.claims.size() && now.claims[next].shard == number; ++next)
-      if (now.claims[next].refusal.empty())
-        messages->push_back(outbound_of(std::move(now.claims[next])));
+    for (; next < claims.size() && claims[next].shard == number; ++next)
+      if (claims[next].state == storage::record_state::claimed)
+        messages->push_back(outbound_of(std::move(claims[next])));
     if (!messages->empty() && shards[number].publisher)
       self->send(shards[number].publisher, publications_ptr{std::move(messages)});
   }
@@ -581,10 +652,23 @@ result<void> poller_state::answer(std::uint32_t number) {
   return {};
 }
 
+/// By seq. With QoS 1 those of a former session are here; what is in the tracking table was claimed with QoS 2.
+result<std::vector<storage::claimed_record>> poller_state::claims_to_resume(std::uint32_t number) {
+  auto& shard = shards[number];
+  auto claims = tracking->open_claims(number, shard.settled_seq);
+  if (!claims)
+    return claims;
+  for (const auto& [unused, claim] : shard.claims)
+    if (claim.unrecorded)
+      claims->push_back(claim.unrecorded->record);
+  std::sort(claims->begin(), claims->end(), [](const auto& left, const auto& right) { return left.seq < right.seq; });
+  return claims;
+}
+
 /// A new session takes over what a former one has left open.
 result<void> poller_state::resume(std::uint32_t number, const connected& session) {
   auto& shard = shards[number];
-  auto claims = tracking->open_claims(number, shard.settled_seq);
+  auto claims = claims_to_resume(number);
   if (!claims)
     return claims.error();
   const auto claimed = shard.ledger.claimed_seq();
@@ -596,6 +680,7 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   for (const auto& claim : *claims)
     open.push_back({claim.seq, claim.packet_id});
   shard.ledger.resume_from(open);
+  auto former = std::move(shard.claims);
   shard.claims.clear();
   config.shards[number]->begin();
   auto handshakes = std::make_shared<std::vector<mqtt::resumption>>();
@@ -604,7 +689,10 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   for (auto& claim : *claims) {
     const auto seq = claim.seq;
     const bool is_released = seq <= released && config.pipeline.qos == 2;
-    shard.claims.emplace(seq, open_claim{std::nullopt, claim.attempts});
+    if (const auto known = former.find(seq); known != former.end() && known->second.unrecorded)
+      shard.claims.emplace(seq, std::move(known->second));
+    else
+      shard.claims.emplace(seq, open_claim{std::nullopt, claim.attempts, std::nullopt});
     ++delta.claimed;
     if (session.session_present) {
       handshakes->push_back(

@@ -2,11 +2,12 @@
 // publishers demand, and records what became of them; all shards' claims, releases and confirmations in one transaction
 // at a time. Spawned detached, since the databases block.
 //
-// What it promises rests on the order of each step: a claim is committed before its PUBLISH, a release before its
-// PUBREL, and a packet id is used again only after `sent` is committed. After a failure of the tracking database it
+// With QoS 2, what it promises rests on the order of each step: a claim is committed before its PUBLISH, a release
+// before its PUBREL, and a packet id is used again only after `sent` is committed. With QoS 1 a row is recorded once,
+// when it is acknowledged (decision 15): until then it counts as not read. After a failure of the tracking database it
 // starts over from what is committed there: it raises the epochs, and every publisher makes its session anew.
 //
-// Bounded: it reads no more rows than there is room for in the publishers' windows, and one read more.
+// Bounded: it reads no more rows than there is room for in the publishers' windows, and two reads more (one is ahead).
 #pragma once
 
 #include "actors/row_finder.hpp"
@@ -58,10 +59,16 @@ struct poller_config {
 struct poller_state {
   static inline const char* name = "poller";
 
+  /// What is to be recorded of a row.
+  struct unrecorded_claim {
+    storage::claimed_record record;
+    row_finder::found_row row; ///< without its payload
+  };
   /// What is known of a claim beside its handshake.
   struct open_claim {
     std::optional<wall_time> since; ///< of the row, where it has a time
     std::uint32_t attempts = 1;
+    std::optional<unrecorded_claim> unrecorded; ///< QoS 1: it is nowhere but here
   };
   struct shard_state {
     explicit shard_state(std::uint16_t ids_max) : ledger(ids_max) {}
@@ -77,17 +84,19 @@ struct poller_state {
     std::deque<row_finder::found_row> pending;
     std::unordered_map<std::uint64_t, open_claim> claims; ///< by claim_seq
     std::vector<mqtt::completion> failures;               ///< not yet written
+    std::vector<unrecorded_claim> ended;                  ///< QoS 1: to be recorded with the next commit
     std::uint64_t sent = 0;                               ///< acknowledged and not yet written
   };
   /// What one transaction writes, and what follows from it.
   struct round {
     storage::tracking_changes changes;
-    std::vector<claim_ledger::progress> progress; ///< of the shards in changes.shards
-    std::vector<storage::claimed_record> claims;
-    std::vector<row_finder::found_row> rows; ///< of the claims
-    std::vector<std::uint64_t> first_new;    ///< by shard: the seq of its first new claim
-    std::vector<std::pair<std::uint32_t, std::uint64_t>> reclaimed;
-    std::vector<telemetry::publish_delta> deltas; ///< by shard
+    std::vector<claim_ledger::progress> progress;                   ///< of the shards in changes.shards
+    std::vector<storage::claimed_record> claims;                    ///< to be recorded
+    std::vector<row_finder::found_row> rows;                        ///< of the claims
+    std::vector<std::uint64_t> first_new;                           ///< by shard: the seq of its first new claim
+    std::vector<storage::claimed_record> unrecorded;                ///< QoS 1: to be published, by shard and seq
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> reclaimed; ///< QoS 2: to be read and published again
+    std::vector<telemetry::publish_delta> deltas;                   ///< by shard
   };
 
   messages::poller_actor::stateful_pointer<poller_state> self = nullptr;
@@ -140,14 +149,20 @@ struct poller_state {
   round collect();
   void end_failures(std::uint32_t number, round& now);
   void end_failure(std::uint32_t number, const mqtt::completion& failure, round& now);
+  void claim_again(std::uint32_t number, open_claim claim, const storage::claim_end& end, round& now);
+  void end_claim(std::uint32_t number, open_claim claim, storage::claim_end end, round& now);
   void make_claims(round& now);
+  void make_claim(std::uint32_t number, row_finder::found_row found, round& now);
+  void take_ended(std::uint32_t number, round& now);
   void add_progress(round& now);
   result<void> drop_tracked(round& now);
+  void claim_the_others(round& now, const std::vector<bool>& again);
   result<void> settle(round now);
-  void publish(round& now);
+  void publish(std::vector<storage::claimed_record> claims);
   result<void> publish_again(const round& now);
   result<void> answer(std::uint32_t number);
   result<void> resume(std::uint32_t number, const messages::connected& session);
+  result<std::vector<storage::claimed_record>> claims_to_resume(std::uint32_t number);
   mqtt::outbound outbound_of(storage::claimed_record claim) const;
   std::uint32_t shard_of(const storage::source_row& row) const;
 
@@ -164,6 +179,8 @@ struct poller_state {
   std::size_t pending_rows() const;
   std::size_t open_claims() const;
   bool drained() const;
+  /// QoS 1: rows are recorded when they are acknowledged, and not before.
+  bool records_at_end() const { return config.pipeline.qos < 2; }
   void watch_lag();
 };
 

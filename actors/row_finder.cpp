@@ -41,6 +41,11 @@ bool older(const storage::source_row& left, const storage::source_row& right) {
   return left.id < right.id;
 }
 
+void sort_oldest_first(std::vector<storage::source_row>& rows) {
+  if (!std::is_sorted(rows.begin(), rows.end(), older)) // rows are large, and mostly read in this order
+    std::stable_sort(rows.begin(), rows.end(), older);
+}
+
 } // namespace
 
 row_finder::row_finder(const row_finder_config& config)
@@ -154,7 +159,7 @@ result<void> row_finder::read_new(storage::source& source, storage::tracking& tr
   }
   if (known_high_ && is_behind(read_to_, *known_high_))
     known_high_.reset();
-  std::stable_sort(read->begin(), read->end(), older);
+  sort_oldest_first(*read);
   for (auto& row : *read)
     give({std::move(row), number}, found);
   return {};
@@ -169,7 +174,7 @@ result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::
     return read.error();
   for (const auto& row : *read)
     frontier_.filled(row.id);
-  std::stable_sort(read->begin(), read->end(), older);
+  sort_oldest_first(*read);
   for (auto& row : *read)
     if (row.wanted) {
       ++found_late_;
@@ -203,7 +208,7 @@ result<void> row_finder::read_retries(storage::source& source, storage::tracking
   auto left = drop_tracked(tracking, *std::move(read));
   if (!left)
     return left.error();
-  std::stable_sort(left->begin(), left->end(), older);
+  sort_oldest_first(*left);
   for (auto& row : *left) {
     retried_.erase(row.record_id);
     give({std::move(row), 0, true}, found);

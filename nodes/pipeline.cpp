@@ -9,6 +9,7 @@
 #include "actors/presence.hpp"
 #include "actors/publisher.hpp"
 #include "nodes/version.hpp"
+#include "storage/read_ahead.hpp"
 #include "storage/tracking_archive.hpp"
 
 #include <algorithm>
@@ -117,8 +118,12 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   poller_config config;
   config.name = poller_name(pipeline);
   config.pipeline = pipeline;
-  config.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline] {
-    return storage::open_source(database, pipeline);
+  config.open_source = [database = context.configuration.databases.at(pipeline.database),
+                        pipeline]() -> result<std::unique_ptr<storage::source>> {
+    auto source = storage::open_source(database, pipeline);
+    if (!source)
+      return source;
+    return storage::read_ahead(*std::move(source));
   };
   config.open_tracking = [database = tracking_database(context, pipeline), pipeline] {
     return storage::open_tracking(database, pipeline);

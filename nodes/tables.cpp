@@ -180,7 +180,7 @@ int tables_retry(const tables_options& options, const std::string& record, std::
     err << "record '" << record << "' is neither refused nor held; `penstock tables unsent` lists those that are\n";
     return exit_verdict_bad;
   }
-  out << with_commas(*forgotten) << " rows are claimed anew when the sweep comes to them (detect.sweep)\n";
+  out << with_commas(*forgotten) << " rows are claimed anew, as they are now, within two seconds of a running node\n";
   return exit_done;
 }
 

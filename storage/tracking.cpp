@@ -18,16 +18,31 @@ namespace {
 constexpr std::size_t conditions_max = 200;
 constexpr std::size_t looked_up_at_once = 1'000;
 
+const char* text_of(record_state state) {
+  switch (state) {
+  case record_state::claimed: return "claimed";
+  case record_state::sent: return "sent";
+  case record_state::refused: return "refused";
+  case record_state::held: return "held";
+  }
+  return "";
+}
+
 /// As the bulk insert fills it.
 table table_of(const config::publish& pipeline) {
   using enum column_type;
   table made;
   made.pipeline = pipeline.name;
   made.name = pipeline.tracking.table;
-  made.columns = {{"pipeline", text},      {"source_table", text}, {"record_id", text},      {"record_version", text},
-                  {"shard", integer},      {"epoch", integer},     {"claim_seq", integer},   {"packet_id", integer},
-                  {"state", text},         {"topic", text},        {"payload", bytes, true}, {"correlation_id", text},
-                  {"claimed_at", integer}, {"attempts", integer},  {"reason", text, true}};
+  made.columns = {{"pipeline", text},       {"source_table", text},
+                  {"record_id", text},      {"record_version", text},
+                  {"shard", integer},       {"epoch", integer},
+                  {"claim_seq", integer},   {"packet_id", integer},
+                  {"state", text},          {"topic", text},
+                  {"payload", bytes, true}, {"correlation_id", text},
+                  {"claimed_at", integer},  {"sent_at", integer, true},
+                  {"attempts", integer},    {"reason_code", integer, true},
+                  {"reason", text, true}};
   made.key = {"pipeline", "record_id", "record_version"};
   return made;
 }
@@ -276,7 +291,8 @@ result<void> sql_tracking::end(const claim_end& one, std::uint64_t epoch) {
   switch (one.outcome) {
   case claim_end::kind::refused:
   case claim_end::kind::held:
-    set = std::string{"state = "} + (one.outcome == claim_end::kind::held ? "'held'" : "'refused'") +
+    set = std::string{"state = '"} +
+          text_of(one.outcome == claim_end::kind::held ? record_state::held : record_state::refused) + "'" +
           ", reason_code = " + std::to_string(one.reason_code) + ", reason = " + literal(one.reason);
     break;
   case claim_end::kind::reclaim:
@@ -330,7 +346,15 @@ result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
     std::size_t column = 0;
     const auto text = [&](std::string_view value) { builder.set_string(column++, value); };
     const auto number = [&](std::uint64_t value) { builder.set_integer(column++, static_cast<std::int64_t>(value)); };
-    const bool refused = !claim.refusal.empty();
+    const auto time = [&] { builder.set_integer(column++, now.time_since_epoch().count()); };
+    const auto or_null = [&](bool given, const auto& set) {
+      if (given)
+        set();
+      else
+        builder.set_null(column++);
+    };
+    const bool sent = claim.state == record_state::sent;
+    const bool failed = claim.state == record_state::refused || claim.state == record_state::held;
     text(table_.pipeline);
     text(source_table_);
     text(claim.record_id);
@@ -338,17 +362,16 @@ result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
     number(claim.shard);
     number(epochs.back().second);
     number(claim.seq);
-    number(refused ? 0 : claim.packet_id);
-    text(refused ? "refused" : "claimed");
+    number(claim.packet_id);
+    text(text_of(claim.state));
     text(claim.topic);
-    text(claim.payload);
+    or_null(!sent, [&] { text(claim.payload); });
     text(claim.correlation);
-    builder.set_integer(column++, now.time_since_epoch().count());
+    time();
+    or_null(sent, time);
     number(claim.attempts + 1);
-    if (refused)
-      text(claim.refusal);
-    else
-      builder.set_null(column++);
+    or_null(failed, [&] { number(claim.reason_code); });
+    or_null(failed, [&] { text(claim.reason); });
     builder.commit_row({}, {}, now);
   }
   auto view = record::frame_view::open(builder.seal(table_.pipeline, 0, 0, 0), types_);

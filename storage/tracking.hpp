@@ -25,7 +25,9 @@
 
 namespace penstock::storage {
 
-/// A record that is claimed, as it is sent: never made anew from its source row, which may have changed.
+enum class record_state : std::uint8_t { claimed, sent, refused, held };
+
+/// A record as it is sent: once it is claimed never made anew from its source row, which may have changed.
 struct claimed_record {
   std::string record_id;
   std::string version;
@@ -36,7 +38,9 @@ struct claimed_record {
   std::string payload;
   std::string correlation;
   std::uint32_t attempts = 0; ///< claims of it before this one
-  std::string refusal;        ///< it cannot be published: it is kept as `refused` and has no packet id
+  record_state state = record_state::claimed;
+  std::uint8_t reason_code = 0; ///< refused, held: of MQTT 5; 0: the row cannot be published
+  std::string reason;
 };
 
 /// A shard as its new owner finds it.
@@ -86,7 +90,7 @@ struct source_cursor {
 struct tracking_changes {
   std::vector<shard_progress> shards; ///< all that anything is written of
   std::vector<claim_end> ends;
-  std::span<const claimed_record> claims; ///< of records that are not tracked yet
+  std::span<const claimed_record> claims; ///< of records that are not tracked yet, in whatever state
   std::span<const std::string> retried;   ///< ids of retries() that are claimed now, or cannot be
   std::optional<source_cursor> cursor;
 };

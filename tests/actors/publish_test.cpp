@@ -497,4 +497,149 @@ TEST_F(publish_test, a_source_that_fails_is_tried_again) {
   EXPECT_THAT(published_ids(), ElementsAre("1"));
 }
 
+// --- QoS 1: recorded when it is acknowledged
+// ------------------------------------------------------------------------------------
+
+TEST_F(publish_test, at_least_once_a_row_is_recorded_when_it_is_acknowledged) {
+  pipeline.qos = 1;
+  begin();
+  rows(1, 2);
+  pass(200ms);
+  ASSERT_THAT(published_ids(), ElementsAre("1", "2"));
+  EXPECT_EQ(script->published[0].qos, 1);
+  EXPECT_THAT(records->records, IsEmpty());
+  EXPECT_EQ(status().account.in_flight, 2u);
+  script->done(1);
+  settle();
+  EXPECT_EQ(records->count("sent"), 1u);
+  script->done(2);
+  settle();
+  EXPECT_EQ(records->count("sent"), 2u);
+  EXPECT_THAT(script->released, IsEmpty());
+  EXPECT_EQ(status().account.sent, 2u);
+  EXPECT_TRUE(status().account.balanced());
+  pass(20s); // the sweep goes round
+  EXPECT_THAT(script->published, SizeIs(2));
+}
+
+TEST_F(publish_test, at_least_once_a_new_process_repeats_what_was_not_acknowledged_and_nothing_else) {
+  pipeline.qos = 1;
+  begin();
+  rows(1, 5);
+  pass(200ms);
+  script->done(1);
+  script->done(3);
+  settle();
+  caf::anon_send_exit(poller, caf::exit_reason::kill);
+  script->published.clear();
+  pass(1s);
+  spawn_poller();
+  script->connect(false);
+  pass(20s);
+  EXPECT_THAT(published_ids(), ::testing::UnorderedElementsAre("2", "4", "5"));
+  for (const auto& each : std::vector{script->published})
+    script->done(each.token);
+  pass(20s);
+  EXPECT_THAT(script->published, SizeIs(3));
+  EXPECT_EQ(records->count("sent"), 5u);
+}
+
+TEST_F(publish_test, at_least_once_a_refusal_is_recorded_and_a_full_broker_tried_again) {
+  pipeline.qos = 1;
+  pipeline.retries_max = 1;
+  begin();
+  rows(1, 2);
+  rows(3, 3, "bad");
+  pass(200ms);
+  script->done(1, 0x87);
+  script->done(2, 0x97);
+  settle();
+  EXPECT_EQ(records->records.at("1/").state, "refused");
+  EXPECT_EQ(records->records.at("1/").claim.reason_code, 0x87);
+  EXPECT_NE(records->records.at("1/").claim.reason, "");
+  EXPECT_EQ(records->records.at("3/").state, "refused");
+  ASSERT_THAT(published_ids(), ElementsAre("1", "2", "2"));
+  EXPECT_EQ(script->published[2].payload, "payload 2");
+  script->done(script->published[2].token, 0x97);
+  settle();
+  EXPECT_EQ(records->records.at("2/").state, "refused");
+  EXPECT_EQ(records->records.at("2/").claim.attempts + 1, 2u);
+  EXPECT_TRUE(status().account.balanced());
+}
+
+TEST_F(publish_test, at_least_once_a_new_publisher_resumes_what_its_predecessor_had_open) {
+  pipeline.qos = 1;
+  begin();
+  rows(1, 3);
+  pass(200ms);
+  script->done(2);
+  settle();
+  const auto first = script->published[0].packet_id;
+  caf::anon_send_exit(publishers.back(), caf::exit_reason::kill);
+  publishers.clear();
+  settle();
+  spawn_publisher();
+  pass(1s);
+  script->connect(true);
+  settle();
+  ASSERT_THAT(script->resumed, SizeIs(2));
+  EXPECT_EQ(script->resumed[0].message.token, 1u);
+  EXPECT_EQ(script->resumed[0].message.packet_id, first);
+  EXPECT_EQ(script->resumed[0].message.payload, "payload 1");
+  EXPECT_EQ(script->resumed[1].message.token, 3u);
+  script->done(1);
+  script->done(3);
+  settle();
+  EXPECT_EQ(records->count("sent"), 3u);
+  EXPECT_TRUE(status().account.balanced());
+}
+
+TEST_F(publish_test, at_least_once_a_lost_session_is_sent_again_or_held) {
+  for (const auto rule : {config::lost_session_rule::resend, config::lost_session_rule::hold}) {
+    records->records.clear();
+    records->shards.clear();
+    records->cursor.reset();
+    table->rows.clear();
+    pipeline.qos = 1;
+    pipeline.on_lost_session = rule;
+    begin();
+    rows(1, 2);
+    pass(200ms);
+    caf::anon_send_exit(publishers.back(), caf::exit_reason::kill);
+    publishers.clear();
+    script->published.clear();
+    settle();
+    spawn_publisher();
+    pass(1s);
+    script->connect(false);
+    pass(1s);
+    if (rule == config::lost_session_rule::resend) {
+      EXPECT_THAT(published_ids(), ElementsAre("1", "2"));
+      EXPECT_THAT(records->records, IsEmpty());
+    } else {
+      EXPECT_THAT(script->published, IsEmpty());
+      EXPECT_EQ(records->count("held"), 2u);
+    }
+    EXPECT_TRUE(status().account.balanced());
+    caf::anon_send_exit(poller, caf::exit_reason::kill);
+    caf::anon_send_exit(publishers.back(), caf::exit_reason::kill);
+    publishers.clear();
+    settle();
+  }
+}
+
+TEST_F(publish_test, at_least_once_a_row_that_somebody_else_has_recorded_stays_as_it_is) {
+  pipeline.qos = 1;
+  begin();
+  rows(1, 3);
+  pass(200ms);
+  records->records["2/"].state = "sent";
+  for (std::uint64_t seq = 1; seq <= 3; ++seq)
+    script->done(seq);
+  settle();
+  EXPECT_EQ(records->count("sent"), 3u);
+  EXPECT_THAT(script->published, SizeIs(3));
+  EXPECT_EQ(status().repeats_avoided, 1u);
+}
+
 } // namespace penstock::actors

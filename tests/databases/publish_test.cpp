@@ -403,7 +403,8 @@ TEST_F(publish_test, a_row_that_can_never_be_published_is_kept_as_refused) {
   const auto store = tracking_of(pipeline_of_readings());
   ASSERT_TRUE(store->adopt(1));
   auto bad = claim(0, 1, "a");
-  bad.refusal = "its topic is empty";
+  bad.state = record_state::refused;
+  bad.reason = "its topic is empty";
   const std::vector claims{bad};
   tracking_changes changes;
   changes.shards = {{0, 1, 1, 1, 1, {{1, 1}}}};

@@ -39,7 +39,7 @@ public:
       claim.seq = seq;
       claim.packet_id = static_cast<std::uint16_t>(seq);
       claim.topic = "t";
-      claim.refusal = refusal_;
+      claim.state = refused_ ? record_state::refused : record_state::claimed;
       const std::vector claims{claim};
       tracking_changes changes;
       changes.shards = {{shard, epoch_, seq, seq, seq, {{seq, seq}}}};
@@ -92,7 +92,7 @@ public:
   config::publish pipeline_;
   std::uint64_t claimed_ = 0;
   std::uint64_t epoch_ = 0;
-  std::string refusal_;
+  bool refused_ = false;
 };
 
 TEST_F(tracking_archive_test, what_was_sent_long_ago_moves_and_is_still_known) {
@@ -114,9 +114,9 @@ TEST_F(tracking_archive_test, what_was_sent_long_ago_moves_and_is_still_known) {
 
 TEST_F(tracking_archive_test, moves_in_small_pieces_and_leaves_what_is_not_sent) {
   send({"1", "2"});
-  refusal_ = "no topic fits";
+  refused_ = true;
   send({"3", "4"});
-  refusal_ = "";
+  refused_ = false;
   send({"5", "6"});
   auto store = ready();
   claimed_record open;
@@ -213,9 +213,9 @@ TEST_F(tracking_archive_test, a_record_of_a_former_version_goes) {
 }
 
 TEST_F(tracking_archive_test, what_a_person_wants_to_be_sent_again_is_asked_for) {
-  refusal_ = "no topic fits";
+  refused_ = true;
   send({"1", "2", "sha256:" + std::string(64, 'a')});
-  refusal_ = "";
+  refused_ = false;
   send({"3"});
   auto view = tracking_view::open(settings(), pipeline_);
   ASSERT_TRUE(view) << view.error().to_string();

@@ -6,6 +6,7 @@
 #include "tests/support/actor_fixture.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -141,7 +142,7 @@ public:
     for (const auto& shard : changes.shards)
       write(shard);
     for (const auto& claim : changes.claims)
-      database_->records[key(claim.record_id, claim.version)] = {claim, claim.refusal.empty() ? "claimed" : "refused",
+      database_->records[key(claim.record_id, claim.version)] = {claim, name_of(claim.state),
                                                                  database_->shards[claim.shard].epoch};
     for (const auto& id : changes.retried)
       database_->retries.erase(id);
@@ -161,6 +162,10 @@ public:
   }
 
 private:
+  static std::string name_of(storage::record_state state) {
+    constexpr std::array names{"claimed", "sent", "refused", "held"};
+    return names.at(static_cast<std::size_t>(state));
+  }
   static std::string key(const std::string& id, const std::string& version) { return id + "/" + version; }
   result<void> fence(std::span<const storage::shard_progress> shards) {
     for (const auto& shard : shards)
