@@ -64,6 +64,10 @@ void publisher_state::on_connection(const mqtt::connection_state& connection) {
     config.board->connected(connection.session_present, connection.protocol);
     log::info(component, config.name, "connected with MQTT {}, session {}", connection.protocol == 5 ? "5" : "3.1.1",
               connection.session_present ? "resumed" : "new");
+    if (config.id_only_in_properties && connection.protocol < 5)
+      log::warning(component, config.name,
+                   "this broker takes no MQTT 5, so that messages go without their id, and subscribers cannot tell a "
+                   "repeat: add it to the payload (add: {{id: $id}})");
     self->send(poller, connected{me(), connection.session_present, resumed,
                                  static_cast<std::uint32_t>(connection.publish_window)});
     return;

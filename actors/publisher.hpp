@@ -17,6 +17,7 @@ struct publisher_config {
   std::uint32_t shard = 0;
   publish_session_factory open_session;
   std::shared_ptr<telemetry::publish_shard_board> board;
+  bool id_only_in_properties = false; ///< QoS 1: without MQTT 5 nobody can tell a repeat
 
   /// Empty, or what is wrong.
   std::string validate() const;

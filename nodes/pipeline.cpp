@@ -169,6 +169,10 @@ child_spec publisher_of(node_context& context, const config::publish& pipeline, 
   config.open_session =
     publish_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.publish_shard(pipeline.name, shard);
+  config.id_only_in_properties =
+    pipeline.qos == 1 && std::none_of(pipeline.fields.begin(), pipeline.fields.end(), [](const auto& field) {
+      return field.from == config::published_field::kind::id;
+    });
   return child_of<publisher_state>(publisher, config);
 }
 
