@@ -215,6 +215,7 @@ result<void> poller_state::open() {
   row_finder_config finding;
   finding.detect = config.pipeline.detect;
   finding.start = config.pipeline.start;
+  finding.read_bytes = config.claims_bytes_max;
   finder = std::make_unique<row_finder>(finding);
   if (auto begun = finder->begin(**table, **target); !begun)
     return begun;
@@ -264,7 +265,20 @@ void poller_state::works() {
     log::info(component, config.name, "publishes {} over {} shards", config.pipeline.table, shards.size());
 }
 
+std::size_t poller_state::bytes_in_flight() const {
+  std::size_t bytes = 0;
+  for (const auto& shard : shards) {
+    for (const auto& [unused, claim] : shard.claims)
+      bytes += claim.bytes;
+    for (const auto& row : shard.pending)
+      bytes += row.row.payload.size();
+  }
+  return bytes;
+}
+
 std::size_t poller_state::room() const {
+  if (bytes_full)
+    return 0;
   return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
                          [](std::size_t sum, const shard_state& each) { return sum + each.ledger.room(); });
 }
@@ -292,6 +306,7 @@ std::uint32_t poller_state::shard_of(const storage::source_row& row) const {
 result<void> poller_state::find_rows() {
   const auto time = now();
   const auto waiting = pending_rows();
+  bytes_full = bytes_in_flight() >= config.in_flight_bytes_max;
   const auto free = room();
   const bool due = woken || finder->read_was_full() || time >= next_poll;
   if (paused || stopping || !due || free <= waiting || waiting >= config.read_max)
@@ -419,13 +434,14 @@ void poller_state::make_claim(std::uint32_t number, row_finder::found_row found,
     record.topic = std::move(row.topic);
     record.payload = std::move(row.payload);
     now.unrecorded.push_back(record);
-    shard.claims.emplace(claim.seq, open_claim{row.since, 1, unrecorded_claim{std::move(record), std::move(found)}});
+    shard.claims.emplace(claim.seq, open_claim{row.since, 1, record.payload.size(),
+                                               unrecorded_claim{std::move(record), std::move(found)}});
     return;
   }
   record.topic = row.topic;
   record.payload = row.payload;
   if (row.refusal.empty()) {
-    shard.claims.emplace(claim.seq, open_claim{row.since, 1, std::nullopt});
+    shard.claims.emplace(claim.seq, open_claim{row.since, 1, record.payload.size(), std::nullopt});
   } else {
     record.state = storage::record_state::refused;
     record.packet_id = 0;
@@ -692,7 +708,7 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
     if (const auto known = former.find(seq); known != former.end() && known->second.unrecorded)
       shard.claims.emplace(seq, std::move(known->second));
     else
-      shard.claims.emplace(seq, open_claim{std::nullopt, claim.attempts, std::nullopt});
+      shard.claims.emplace(seq, open_claim{std::nullopt, claim.attempts, claim.payload.size(), std::nullopt});
     ++delta.claimed;
     if (session.session_present) {
       handshakes->push_back(

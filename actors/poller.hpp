@@ -44,7 +44,8 @@ struct poller_config {
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
-  std::size_t claims_bytes_max = 8u << 20;          ///< payload in one transaction; a single row may be larger
+  std::size_t claims_bytes_max = 8u << 20;          ///< payload in one read or transaction; a single row may be larger
+  std::size_t in_flight_bytes_max = 64u << 20;      ///< payload that is read or claimed and has had no answer, about
   std::chrono::milliseconds renew_every{2'000};     ///< the epochs are checked while nothing is written
   std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
   std::chrono::milliseconds pace_max{50};           ///< the longest that a commit waits for more to write
@@ -68,6 +69,7 @@ struct poller_state {
   struct open_claim {
     std::optional<wall_time> since; ///< of the row, where it has a time
     std::uint32_t attempts = 1;
+    std::size_t bytes = 0;                      ///< of its payload
     std::optional<unrecorded_claim> unrecorded; ///< QoS 1: it is nowhere but here
   };
   struct shard_state {
@@ -125,6 +127,7 @@ struct poller_state {
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
   bool failing = false;
+  bool bytes_full = false; ///< by in_flight_bytes_max, as of the last step
   bool paused = false;
   bool stopping = false;
   monotonic stopping_since;
@@ -177,6 +180,7 @@ struct poller_state {
   monotonic now() const;
   std::size_t room() const;
   std::size_t pending_rows() const;
+  std::size_t bytes_in_flight() const;
   std::size_t open_claims() const;
   bool drained() const;
   /// QoS 1: rows are recorded when they are acknowledged, and not before.

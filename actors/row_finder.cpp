@@ -10,6 +10,8 @@ using path = storage::source::path;
 
 namespace {
 
+constexpr std::size_t first_rows = 20; // in the first read: nobody knows yet how large a row is
+
 std::string key_of(const storage::source_row& row) { return row.record_id + '\0' + row.version; }
 
 /// The id in a position of the path `id`.
@@ -49,7 +51,21 @@ void sort_oldest_first(std::vector<storage::source_row>& rows) {
 } // namespace
 
 row_finder::row_finder(const row_finder_config& config)
-  : config_(config), frontier_(config_.detect.late_for, config_.gaps_max) {}
+  : config_(config), frontier_(config_.detect.late_for, config_.gaps_max),
+    bytes_a_row_(config_.read_bytes / first_rows) {}
+
+/// Few rows are read at once where they are large.
+std::size_t row_finder::rows_at_once(std::size_t rows_max) const {
+  return std::clamp<std::size_t>(config_.read_bytes / bytes_a_row_, 1, rows_max);
+}
+
+void row_finder::measure(const rows& read) {
+  std::size_t bytes = 0;
+  for (const auto& row : read)
+    bytes += row.topic.size() + row.payload.size();
+  if (!read.empty())
+    bytes_a_row_ = std::max<std::size_t>(1, bytes / read.size());
+}
 
 result<void> row_finder::begin(storage::source& source, storage::tracking& tracking) {
   newest_ = source.newest();
@@ -135,9 +151,11 @@ bool row_finder::is_behind(const std::string& position, const std::string& high)
 
 result<void> row_finder::read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
                                   monotonic now, std::vector<found_row>& found) {
+  rows_max = rows_at_once(rows_max);
   auto read = source.read(newest_, read_to_, rows_max);
   if (!read)
     return read.error();
+  measure(*read);
   was_full_ = read->size() >= rows_max;
   if (read->empty())
     return {};
@@ -169,7 +187,7 @@ result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::
   const auto ranges = frontier_.ask(config_.gaps_asked, now);
   if (ranges.empty())
     return {};
-  auto read = source.read_ids(ranges, config_.sweep_rows);
+  auto read = source.read_ids(ranges, rows_at_once(config_.sweep_rows));
   if (!read)
     return read.error();
   for (const auto& row : *read)
@@ -232,11 +250,13 @@ result<void> row_finder::step(walk& along, storage::source& source, storage::tra
   auto from = along.position;
   if (from.empty())
     from = along.span.count() > 0 ? source.earlier(read_to_, along.span) : by_id() ? begin_ : std::string{};
-  auto read = source.read(way, from, config_.sweep_rows);
+  const auto rows_max = rows_at_once(config_.sweep_rows);
+  auto read = source.read(way, from, rows_max);
   if (!read)
     return read.error();
+  measure(*read);
   const auto floor = floor_id();
-  const bool at_end = read->size() < config_.sweep_rows || (by_id() && floor && read->back().id >= *floor) ||
+  const bool at_end = read->size() < rows_max || (by_id() && floor && read->back().id >= *floor) ||
                       (!by_id() && way == path::order && std::any_of(read->begin(), read->end(), [&](const auto& row) {
                         return row.position == read_to_;
                       }));

@@ -34,6 +34,7 @@ struct row_finder_config {
   std::size_t gaps_max = 10'000;            ///< that are remembered
   std::size_t gaps_asked = 500;             ///< in one look
   std::size_t sweep_rows = 2'000;           ///< in one step of a walk
+  std::size_t read_bytes = 8u << 20;        ///< topics and payloads in one read, about: by the size of those before
   std::chrono::milliseconds recent{10'000}; ///< of the quicker walk
   std::size_t retried = 500;                ///< rows in one look for what is to be sent again
   std::chrono::milliseconds retries_every{1'000};
@@ -93,6 +94,8 @@ private:
   void give(found_row row, std::vector<found_row>& found);
   bool is_late(const found_row& row) const { return by_id() && row.read == 0 && !row.retried; }
   std::optional<std::int64_t> floor_id() const;
+  std::size_t rows_at_once(std::size_t rows_max) const;
+  void measure(const rows& read);
   /// The position before the first read of which rows are pending; nullptr: none is.
   const std::string* first_pending() const;
 
@@ -103,6 +106,7 @@ private:
   std::string begin_;                     ///< of `start: now`
   std::optional<std::string> known_high_; ///< up to there a former process may have claimed
   bool was_full_ = false;
+  std::size_t bytes_a_row_; ///< of the last read that met rows
 
   struct read_state {
     std::string before; ///< the position before its first row

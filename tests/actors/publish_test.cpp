@@ -91,6 +91,26 @@ TEST_F(publish_test, no_more_is_claimed_than_the_window_allows) {
   EXPECT_THAT(published_ids(), ElementsAre("1", "2", "3", "4", "5"));
 }
 
+TEST_F(publish_test, no_more_is_read_than_fits_into_memory) {
+  bytes_max = 2'000;
+  table->padding = 1'000;
+  begin(false, 100);
+  rows(1, 1);
+  pass(200ms);
+  rows(2, 20);
+  pass(1s);
+  EXPECT_THAT(published_ids(), ElementsAre("1", "2", "3", "4"));
+  for (std::uint64_t seq = 1; seq <= 4; ++seq)
+    script->done(seq);
+  pass(1s);
+  EXPECT_THAT(script->published, SizeIs(8));
+  for (std::uint64_t seq = 5; seq <= 20; ++seq) {
+    script->done(seq);
+    pass(200ms);
+  }
+  EXPECT_EQ(records->count("sent"), 20u);
+}
+
 TEST_F(publish_test, a_packet_id_is_used_again_only_after_sent_is_committed) {
   pipeline.in_flight_max = 1;
   rows(1, 2);

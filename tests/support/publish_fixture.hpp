@@ -20,6 +20,7 @@ namespace penstock::testing {
 /// A table with an integer key; `rows` are what is visible.
 struct memory_table {
   std::map<std::int64_t, std::string> rows; ///< the monitor by id
+  std::size_t padding = 0;                  ///< bytes in each payload
   std::uint64_t reads = 0;
   std::optional<error> failure;
 };
@@ -69,7 +70,7 @@ private:
     made.record_id = std::to_string(row.first);
     made.order = made.record_id;
     made.topic = "t/" + row.second;
-    made.payload = "payload " + made.record_id;
+    made.payload = "payload " + made.record_id + std::string(table_->padding, '.');
     made.hash = std::hash<std::string>{}(row.second);
     made.position = storage::position_of(row.first);
     made.wanted = row.first > begin_;
@@ -295,6 +296,8 @@ protected:
         return *records->open_failure;
       return std::unique_ptr<storage::tracking>{std::make_unique<memory_tracking>(records)};
     };
+    config.claims_bytes_max = bytes_max;
+    config.in_flight_bytes_max = 2 * bytes_max;
     config.board = board.publish("p");
     for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
       config.shards.push_back(board.publish_shard("p", shard));
@@ -339,6 +342,7 @@ protected:
   telemetry::publish_status status() { return board.snapshot().publishes.at(0); }
 
   config::publish pipeline;
+  std::size_t bytes_max = 8u << 20; ///< of payload in one read; twice as much may be in flight
   std::shared_ptr<memory_table> table = std::make_shared<memory_table>();
   std::shared_ptr<memory_records> records = std::make_shared<memory_records>();
   std::shared_ptr<publish_script> script = std::make_shared<publish_script>();
