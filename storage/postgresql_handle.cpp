@@ -2,6 +2,7 @@
 
 #include "core/hex.hpp"
 #include "core/utf8.hpp"
+#include "storage/sql_words.hpp"
 
 #include <soci/postgresql/soci-postgresql.h>
 
@@ -80,25 +81,9 @@ errc code_of(std::string_view sqlstate) {
   return found == meanings.end() ? errc::internal : found->code;
 }
 
-std::string identifier(std::string_view name) {
-  std::string text = "\"";
-  for (const char letter : name) {
-    if (letter == '"')
-      text += '"';
-    text += letter;
-  }
-  return text + '"';
-}
+std::string identifier(std::string_view name) { return quoted(name, '"'); }
 
-std::string literal(std::string_view value) {
-  std::string text = "'";
-  for (const char letter : value) {
-    if (letter == '\'')
-      text += '\'';
-    text += letter;
-  }
-  return text + "'";
-}
+std::string literal(std::string_view value) { return quoted(value, '\''); }
 
 std::string failure_text(std::string_view what, std::string_view reason) {
   std::string text = clean_utf8(trimmed(utf8_prefix(what, what_bytes_max)));

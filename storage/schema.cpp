@@ -162,6 +162,16 @@ private:
 
 } // namespace
 
+std::string quoted(std::string_view text, char mark) {
+  std::string made{mark};
+  for (const char letter : text) {
+    if (letter == mark)
+      made += mark;
+    made += letter;
+  }
+  return made + mark;
+}
+
 std::string quoted_table(const sql_words& words, std::string_view name) {
   const auto dot = name.find('.');
   if (dot == std::string_view::npos)

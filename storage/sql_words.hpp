@@ -45,6 +45,9 @@ struct sql_words {
   bool folds_names = false;     ///< identifiers that differ in letter case only are the same
 };
 
+/// Between two marks; a mark in the text is written twice.
+std::string quoted(std::string_view text, char mark);
+
 /// "schema"."table" of SCHEMA.TABLE.
 std::string quoted_table(const sql_words& words, std::string_view name);
 

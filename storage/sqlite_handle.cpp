@@ -1,6 +1,7 @@
 #include "storage/sqlite_handle.hpp"
 
 #include "storage/key_text.hpp"
+#include "storage/sql_words.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -55,25 +56,9 @@ error last_failure(api::sqlite3* database, int extended_result, std::string_view
   return {code_of(extended_result), one_line(std::string{what} + ": " + detail)};
 }
 
-std::string identifier(std::string_view name) {
-  std::string text = "\"";
-  for (const char letter : name) {
-    if (letter == '"')
-      text += '"';
-    text += letter;
-  }
-  return text + '"';
-}
+std::string identifier(std::string_view name) { return quoted(name, '"'); }
 
-std::string literal(std::string_view value) {
-  std::string text = "'";
-  for (const char letter : value) {
-    if (letter == '\'')
-      text += '\'';
-    text += letter;
-  }
-  return text + "'";
-}
+std::string literal(std::string_view value) { return quoted(value, '\''); }
 
 result<void> execute(api::sqlite3* database, const std::string& sql) {
   const int outcome = api::sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr);
