@@ -68,6 +68,7 @@ sql_words make_words(const std::string& collation) {
     .own_table_end = table_end,
     .pipeline_table_end = table_end,
     .updated_table_end = table_end,
+    .now = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     .if_new = "ON DUPLICATE KEY UPDATE name = name",
     .declared_type = declared_type,
     .quote = identifier,

@@ -67,6 +67,7 @@ const sql_words& dialect() {
     .pipeline_table_end = "",
     // Room in each page for the new versions of its rows: no index is written then (HOT).
     .updated_table_end = " WITH (fillfactor = 70)",
+    .now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },

@@ -24,6 +24,7 @@ struct sql_words {
   std::string own_table_end;      ///< behind the parenthesis of CREATE TABLE, of Penstock's own tables
   std::string pipeline_table_end; ///< the same, of a pipeline's table
   std::string updated_table_end;  ///< the same, of an own table whose rows change once and stay
+  std::string now;                ///< an expression: the database's clock, microseconds since 1970
   std::string if_new;             ///< behind an INSERT into penstock_meta: a row that is there already stays as it is
   /// Of a table that a pipeline writes; `key`: what the column shares with others.
   std::string (*declared_type)(column_type type, const key_shape& key) = nullptr;

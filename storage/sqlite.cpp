@@ -53,6 +53,7 @@ const sql_words& dialect() {
     // The rows lie in the order of the key, in one tree instead of two.
     .pipeline_table_end = " WITHOUT ROWID",
     .updated_table_end = "",
+    .now = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
     .quote = [](std::string_view name) { return identifier(name); },
