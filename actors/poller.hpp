@@ -111,7 +111,6 @@ struct poller_state {
   /// A wake-up is on its way: the next one need not be.
   std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
   monotonic next_lag_check;
-  bool lagging = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
@@ -164,7 +163,7 @@ struct poller_state {
   std::size_t pending_rows() const;
   std::size_t open_claims() const;
   bool drained() const;
-  void watch_lag();
+  result<void> watch_lag();
 };
 
 messages::poller_actor::behavior_type poller(messages::poller_actor::stateful_pointer<poller_state> self,

@@ -10,6 +10,7 @@
 #include "config/config.hpp"
 #include "core/result.hpp"
 #include "core/types.hpp"
+#include "storage/store.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -115,7 +116,8 @@ public:
   virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
 };
 
-/// Opens a connection.
-result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline);
+/// Opens a connection; it counts on the `board`, where one is given.
+result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline,
+                                                const connection_board& board = {});
 
 } // namespace penstock::storage
