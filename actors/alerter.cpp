@@ -97,24 +97,28 @@ alerter_state::reading alerter_state::read(const telemetry::publish_status& pipe
   return seen;
 }
 
+/// What an alerter said that ended: nothing is raised twice, and what has no rule any more is cleared.
+void alerter_state::take_over(std::vector<telemetry::alert_status> former) {
+  for (auto& status : former) {
+    const auto rule = std::find_if(config.rules.begin(), config.rules.end(),
+                                   [&](const auto& each) { return each.name == status.rule; });
+    const auto hold = rule == config.rules.end() ? std::chrono::milliseconds{0} : rule->hold;
+    key name{status.rule, status.pipeline};
+    alerts.try_emplace(std::move(name), watched{alert{hold, status.state}, std::move(status)});
+  }
+}
+
 alerter_state::watched& alerter_state::alert_of(const config::alert_rule& rule, const std::string& pipeline) {
-  const auto found = alerts.find({rule.name, pipeline});
-  if (found != alerts.end())
-    return found->second;
-  telemetry::alert_status status;
-  status.rule = rule.name;
-  status.pipeline = pipeline;
+  const auto [entry, is_new] = alerts.try_emplace({rule.name, pipeline}, watched{alert{rule.hold}, {}});
+  auto& status = entry->second.status;
+  if (is_new) {
+    status.rule = rule.name;
+    status.pipeline = pipeline;
+    status.since = wall_now();
+  }
   status.metric = config::name_of(rule.when);
   status.unit = config::unit_of(rule.when);
-  status.since = wall_now();
-  const auto before = std::find_if(former.begin(), former.end(), [&](const auto& each) {
-    return each.rule == rule.name && each.pipeline == pipeline && each.metric == status.metric;
-  });
-  if (before != former.end()) {
-    status.state = before->state;
-    status.since = before->since;
-  }
-  return alerts.try_emplace({rule.name, pipeline}, watched{alert{rule.hold, status.state}, status}).first->second;
+  return entry->second;
 }
 
 void alerter_state::judge(const reading& seen) {
@@ -129,7 +133,7 @@ void alerter_state::judge(const reading& seen) {
     const bool was_raised = status.state == alert_state::raised;
     status.value = std::round(value->second * 100) / 100;
     status.threshold = static_cast<double>(*over) / (rule.when == alert_metric::failure_rate ? 100 : 1);
-    const bool is_over = status.value > status.threshold;
+    const bool is_over = value->second > status.threshold;
     status.text = fmt::format("{} {}, {}over {}", status.metric, value_text(rule.when, status.value),
                               is_over ? "" : "not ", threshold_to_text(rule.when, over));
     if (rule.when == alert_metric::outage && !seen.trouble.empty())
@@ -152,11 +156,11 @@ void alerter_state::changed(watched& alert, bool was_raised) {
               std::chrono::duration_cast<std::chrono::seconds>(status.since - before).count(), status.text);
 }
 
-/// Nobody is left in doubt by a topic that says raised of a pipeline that is not there any more.
+/// Nobody is left in doubt by a topic that says raised of a pipeline or a rule that is not there any more.
 void alerter_state::clear_gone() {
   for (auto& [unused, alert] : alerts)
     if (!alert.seen && alert.status.state == alert_state::raised) {
-      alert.status.text = "the pipeline is gone";
+      alert.status.text = "the pipeline or the rule is gone";
       alert.state = penstock::alert{{}, alert_state::cleared};
       changed(alert, true);
     }
@@ -167,7 +171,11 @@ void alerter_state::forget_gone() {
     return std::none_of(alerts.begin(), alerts.end(),
                         [&](const auto& alert) { return alert.first.second == each.first && alert.second.seen; });
   });
-  std::erase_if(alerts, [this](const auto& each) { return !each.second.seen && (each.second.told || !config.topic); });
+  std::erase_if(alerts, [this](const auto& each) {
+    const auto& alert = each.second;
+    const bool is_to_be_told = config.topic && !alert.told && alert.status.state != alert_state::unknown;
+    return !alert.seen && !is_to_be_told;
+  });
 }
 
 void alerter_state::tell_presence() {
@@ -195,7 +203,6 @@ void alerter_state::on_check() {
     judge(read(pipeline));
   for (const auto& pipeline : snapshot.publishes)
     judge(read(pipeline));
-  former.clear();
   clear_gone();
   tell_presence();
   forget_gone();
@@ -216,7 +223,7 @@ alerter_actor::behavior_type alerter(alerter_actor::stateful_pointer<alerter_sta
   auto& state = self->state;
   state.self = self;
   state.config = std::move(config);
-  state.former = state.config.board->snapshot().alerts;
+  state.take_over(state.config.board->snapshot().alerts);
   self->set_exit_handler([self](caf::exit_msg& exit) {
     if (exit.reason)
       self->quit(exit.reason);

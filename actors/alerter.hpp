@@ -65,11 +65,11 @@ struct alerter_state {
   messages::alerter_actor::stateful_pointer<alerter_state> self = nullptr;
   alerter_config config;
   std::map<key, watched> alerts;
-  std::map<std::string, history> histories;    ///< by pipeline
-  std::vector<telemetry::alert_status> former; ///< of an alerter that ended
+  std::map<std::string, history> histories; ///< by pipeline
   caf::actor_addr known_presence;
 
   void on_check();
+  void take_over(std::vector<telemetry::alert_status> former);
   reading read(const telemetry::pipeline_status& pipeline);
   reading read(const telemetry::publish_status& pipeline);
   reading read_common(const std::string& pipeline, std::uint64_t failed, std::uint64_t ended,

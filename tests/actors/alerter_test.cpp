@@ -156,16 +156,32 @@ TEST_F(alerter_test, an_alerter_that_is_restarted_goes_on_where_the_former_was) 
   EXPECT_EQ(status("slow").since, since);
 }
 
+TEST_F(alerter_test, an_alert_of_a_rule_that_is_gone_is_cleared) {
+  spawn_presence();
+  spawn();
+  waits_for(7s);
+  pass(1s);
+  end(running);
+  configuration.alerts.rules.erase("slow");
+  spawn();
+  pass(1s);
+  EXPECT_THAT(raised(), IsEmpty());
+  ASSERT_THAT(told_of(slow_topic), SizeIs(2));
+  EXPECT_EQ(told_of(slow_topic).back()["state"], "cleared");
+  pass(1s);
+  EXPECT_THAT(board.snapshot().alerts, SizeIs(2)) << "it is forgotten";
+}
+
 TEST_F(alerter_test, a_share_of_refused_rows_raises_an_alert_until_a_minute_has_passed) {
   spawn();
   pass(1s);
   shard->apply({.claimed = 1'000, .sent = 990, .refused = 10, .in_flight = 0});
   pass(1s);
   EXPECT_THAT(raised(), IsEmpty()) << "1 % is not over 1 %";
-  shard->apply({.claimed = 1, .held = 1, .in_flight = 0});
+  shard->apply({.claimed = 10'000, .sent = 9'899, .held = 101, .in_flight = 0});
   pass(1s);
-  EXPECT_THAT(raised(), ElementsAre("failing/TableA"));
-  EXPECT_EQ(status("failing").value, 1.1);
+  EXPECT_THAT(raised(), ElementsAre("failing/TableA")) << "111 of 11,000";
+  EXPECT_EQ(status("failing").value, 1.01);
   pass(50s);
   EXPECT_THAT(raised(), SizeIs(1));
   pass(25s);

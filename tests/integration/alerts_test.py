@@ -6,7 +6,7 @@ import sqlite3
 import unittest
 
 from harness import Case, Mosquitto, run_command, wait_until
-from publish_test import PublishCase, Sqlite, Plant
+from publish_test import Plant, PublishCase, Sqlite, database_server
 from small_mqtt import SmallMqtt
 
 
@@ -107,15 +107,27 @@ class Alerts(AlertCase):
         self.assertEqual(self.next_state(again, topic, "raised")["since"], alert["since"])
         self.assertEqual(self.current.stop(), 0)
 
-    def test_connections_and_tracking_are_shown(self):
+    def test_connections_of_a_server_are_counted_while_they_are_open(self):
         broker = self.mosquitto()
-        self.plant = Plant(Sqlite(self.folder / "plant"))
-        self.config = self.configure_publish(self.plant.server, broker.port)
+        server = self.keep(database_server.Postgresql(self.folder / "server"))
+        self.plant = Plant(server)
+        self.config = self.configure_publish(server, broker.port)
+        self.config.write_text(self.config.read_text().replace("statement_timeout: 5s",
+                                                               "statement_timeout: 5s, connections_max: 7"))
         self.current = self.node(self.config).ready()
-        self.assertEqual(self.current.status()["databases"], {"plant": {"connections": 2, "connections_max": None}})
-        metrics = self.current.get("/metrics")[1]
-        self.assertIn('penstock_database_connections{database="plant"} 2', metrics)
-        self.assertIn('penstock_publish_tracking_rows{pipeline="TableA"}', metrics)
+
+        def connections() -> int:
+            used = self.current.status()["databases"]["plant"]
+            self.assertEqual(used["connections_max"], 7)
+            return used["connections"]
+
+        # One reads the source, one writes the tracking table, one is told of changes.
+        wait_until(lambda: connections() == 3, "three connections")
+        self.assertIn('penstock_database_connections{database="plant"} 3', self.current.get("/metrics")[1])
+        server.kill()
+        wait_until(lambda: connections() == 0, "none is open while the server is away")
+        server.start()
+        wait_until(lambda: connections() == 3, "three connections again")
         self.assertEqual(self.current.stop(), 0)
 
     def test_wrong_rules_are_named_with_their_lines(self):
