@@ -17,7 +17,7 @@ bool is_duration(alert_metric metric) { return metric == alert_metric::lag || me
 
 std::map<std::string, alert_rule> alert_presets() {
   std::map<std::string, alert_rule> rules;
-  const auto add = [&](std::string name, alert_metric when, std::uint64_t over) {
+  const auto add = [&](const std::string& name, alert_metric when, std::uint64_t over) {
     rules[name] = {.name = name, .when = when, .over = over, .hold = milliseconds{0}, .pipelines = {}};
   };
   add(lag_rule, alert_metric::lag, 5'000);

@@ -32,6 +32,7 @@ void check_topic(const alerts& a, findings& problems) {
 
 void check_pipelines(const configuration& c, const alert_rule& rule, const std::string& path, findings& problems) {
   std::vector<std::string> names;
+  names.reserve(c.ingest.size() + c.publish.size());
   for (const auto& entry : c.ingest)
     names.push_back(entry.first);
   for (const auto& entry : c.publish)

@@ -139,7 +139,7 @@ TEST_F(alerter_test, a_new_presence_is_told_every_state) {
   pass(2s);
   spawn_presence();
   pass(3s);
-  EXPECT_THAT(*told, SizeIs(3));
+  ASSERT_THAT(*told, SizeIs(3));
   EXPECT_EQ(told_of(slow_topic).front()["state"], "raised");
 }
 
