@@ -10,7 +10,6 @@
 namespace penstock::actors {
 
 using namespace messages;
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -91,10 +90,6 @@ void ingestor_state::on_burst(const burst_ptr& burst) {
   config.board->apply(
     {.received = burst->messages.size(), .in_flight = ledger.in_flight(), .incarnation = incarnation});
   waiting.push_back({burst});
-  if (!checking) {
-    checking = true;
-    self->delayed_send(self, 1s, check_atom_v);
-  }
   send_frames();
 }
 
@@ -213,25 +208,6 @@ void ingestor_state::on_connection(const mqtt::connection_state& connection) {
   }
 }
 
-void ingestor_state::on_check() {
-  checking = false;
-  const auto oldest = ledger.oldest();
-  const auto lag = oldest ? wall_now() - *oldest : 0us;
-  if (!lagging && lag > config.pipeline.lag_warning) {
-    lagging = true;
-    log::warning(component, config.name, "lag over {} ms: {} messages wait for their commit",
-                 config.pipeline.lag_warning.count(), ledger.in_flight());
-  } else if (lagging && lag <= config.pipeline.lag_warning) {
-    lagging = false;
-    log::info(component, config.name, "caught up: lag is {} ms",
-              std::chrono::duration_cast<std::chrono::milliseconds>(lag).count());
-  }
-  if (oldest) {
-    checking = true;
-    self->delayed_send(self, 1s, check_atom_v);
-  }
-}
-
 void ingestor_state::on_pause(bool pause) {
   paused = pause;
   config.board->paused(pause);
@@ -315,7 +291,6 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
       self->state.quiet = true;
       self->state.close_when_done();
     },
-    [self](check_atom) { self->state.on_check(); },
     [self](closed_atom) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

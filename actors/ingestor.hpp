@@ -75,8 +75,6 @@ struct ingestor_state {
 
   std::unique_ptr<actors::session> session; ///< null: not opened yet
   std::uint64_t incarnation = 0;            ///< on the board
-  bool checking = false;                    ///< a check of the lag is under way
-  bool lagging = false;                     ///< over the threshold, and said so
   bool paused = false;                      ///< on request; only the session's reading stops
   bool stopping = false;
   bool quiet = false;   ///< no burst comes any more
@@ -89,7 +87,6 @@ struct ingestor_state {
   void on_burst(const messages::burst_ptr& burst);
   void on_committed(const messages::committed& message);
   void on_connection(const mqtt::connection_state& connection);
-  void on_check();
   void on_pause(bool pause);
   void on_exit();
   void open_session(const std::string& installation);

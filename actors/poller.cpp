@@ -119,7 +119,7 @@ void poller_state::on_answers(const shard_session& from, const std::vector<mqtt:
       continue;
     }
     if (found->second.since)
-      config.board->lag(time - *found->second.since);
+      config.shards[from.shard]->lag(time - *found->second.since);
     if (auto& unrecorded = found->second.unrecorded) {
       unrecorded->record.state = storage::record_state::sent;
       shard->ended.push_back(*std::move(unrecorded));
@@ -172,7 +172,8 @@ void poller_state::on_step() {
     return failed(done.error());
   if (last_commit >= began)
     commit_took = last_commit - began;
-  watch_lag();
+  if (auto watched = watch_lag(); !watched)
+    return failed(watched.error());
   if (stopping && drained())
     return self->quit(caf::exit_reason::user_shutdown);
   const auto time = now();
@@ -737,28 +738,32 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   return {};
 }
 
-/// The age of the oldest row that is read and not acknowledged, once a second.
-void poller_state::watch_lag() {
+/// Since when the oldest row waits, once a second. While nothing can be read, for no session has room, it asks the
+/// table: nobody would know of what piles up there.
+result<void> poller_state::watch_lag() {
   const auto time = now();
-  if (time < next_lag_check)
-    return;
+  if (time < next_lag_check || !finder)
+    return {};
   next_lag_check = time + std::chrono::seconds{1};
-  const auto today = wall_now();
-  auto oldest = today;
+  std::optional<wall_time> oldest;
+  const auto note = [&oldest](std::optional<wall_time> since) {
+    if (since && (!oldest || *since < *oldest))
+      oldest = since;
+  };
   for (const auto& shard : shards) {
     for (const auto& [unused, claim] : shard.claims)
-      oldest = std::min(oldest, claim.since.value_or(today));
+      note(claim.since);
     for (const auto& row : shard.pending)
-      oldest = std::min(oldest, row.row.since.value_or(today));
+      note(row.row.since);
   }
-  const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(today - oldest);
-  config.board->oldest(lag);
-  if (!lagging && lag > config.pipeline.lag_warning)
-    log::warning(component, config.name, "lag over {} ms: rows wait for the broker's acknowledgement",
-                 config.pipeline.lag_warning.count());
-  else if (lagging && lag <= config.pipeline.lag_warning)
-    log::info(component, config.name, "caught up: lag is {} ms", lag.count());
-  lagging = lag > config.pipeline.lag_warning;
+  if (!oldest && !paused && !stopping && room() == 0) {
+    auto unread = finder->oldest_unread(*source, *tracking);
+    if (!unread)
+      return unread.error();
+    oldest = *unread;
+  }
+  config.board->oldest(oldest);
+  return {};
 }
 
 // --- when it fails
@@ -779,6 +784,7 @@ void poller_state::failed(const error& reason) {
     log::error(component, config.name, "{}; this one waits until it is silent for {} s", reason.message,
                std::chrono::duration_cast<std::chrono::seconds>(config.takeover_after).count());
     config.board->stopped(reason.message);
+    config.board->oldest(std::nullopt); // what waits is the other's
     successor = 0;
   } else {
     const bool fatal = disposition_of(reason.code) == disposition::fatal;

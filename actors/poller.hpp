@@ -122,7 +122,6 @@ struct poller_state {
   /// A wake-up is on its way: the next one need not be.
   std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
   monotonic next_lag_check;
-  bool lagging = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
@@ -185,7 +184,7 @@ struct poller_state {
   bool drained() const;
   /// QoS 1: rows are recorded when they are acknowledged, and not before.
   bool records_at_end() const { return config.pipeline.qos < 2; }
-  void watch_lag();
+  result<void> watch_lag();
 };
 
 messages::poller_actor::behavior_type poller(messages::poller_actor::stateful_pointer<poller_state> self,

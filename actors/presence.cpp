@@ -1,6 +1,5 @@
 #include "actors/presence.hpp"
 
-#include "mqtt/presence.hpp"
 #include "telemetry/log.hpp"
 
 #include <sstream>
@@ -14,9 +13,6 @@ constexpr const char* component = "presence";
 constexpr std::uint32_t commands_max = 64;
 constexpr std::size_t command_bytes_max = 256;
 } // namespace
-
-presence_state::presence_state() = default;
-presence_state::~presence_state() = default;
 
 bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) const {
   bool found = false;
@@ -49,7 +45,7 @@ bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) con
 
 void presence_state::on_command(const std::string& command) {
   if (const auto dropped = commands->leave(); dropped > 0)
-    log::warning(component, component, "{} commands dropped: {} were waiting", dropped, commands_max);
+    log::warning(component, config.name, "{} commands dropped: {} were waiting", dropped, commands_max);
   std::istringstream words{command};
   std::string verb;
   std::string pipeline;
@@ -59,10 +55,10 @@ void presence_state::on_command(const std::string& command) {
     return;
   }
   if ((verb == "pause" || verb == "resume") && tell_pipelines(verb == "pause", pipeline)) {
-    log::info(component, component, "{} {} on request", verb, pipeline.empty() ? "everything" : pipeline);
+    log::info(component, config.name, "{} {} on request", verb, pipeline.empty() ? "everything" : pipeline);
     return;
   }
-  log::warning(component, component, "not a command: '{}'; use pause [PIPELINE], resume [PIPELINE] or status",
+  log::warning(component, config.name, "not a command: '{}'; use pause [PIPELINE], resume [PIPELINE] or status",
                command.substr(0, 60));
 }
 
@@ -70,20 +66,17 @@ caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_confi
   set_quiet_handlers(self);
   auto& state = self->state;
   state.config = std::move(config);
-  const auto& configuration = state.config.configuration;
-  const auto& control = *configuration.control;
   state.commands = std::make_shared<mailbox_limit>(commands_max);
   // The handlers run on Paho's threads: they only post.
   state.connection = std::make_unique<mqtt::presence>(
-    mqtt::presence_options_of(control, configuration.brokers.at(control.broker), state.config.node_id,
-                              configuration.node.name, state.config.version),
+    state.config.connection,
     [me = caf::actor{self}, commands = state.commands](const std::string& command) {
       if (commands->enter())
         caf::anon_send(me, command_atom_v, command.substr(0, command_bytes_max));
     },
-    [](const std::string& failure) {
+    [name = state.config.name](const std::string& failure) {
       if (!failure.empty())
-        log::warning(component, component, "not connected ({}); trying again", failure);
+        log::warning(component, name, "not connected ({}); trying again", failure);
     });
   state.connection->start();
   self->set_exit_handler([self](caf::exit_msg& exit) {
@@ -94,12 +87,15 @@ caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_confi
   });
   return {
     [self](command_atom, const std::string& command) { self->state.on_command(command); },
+    [self](retain_atom, const std::string& topic, const std::string& text) {
+      self->state.connection->retain(topic, text);
+    },
   };
 }
 
 child_spec presence_child(presence_config config) {
   child_spec spec;
-  spec.name = presence_state::name;
+  spec.name = config.name;
   spec.kind = presence_state::name;
   spec.start = [config = std::move(config)](caf::actor_system& system) -> caf::actor {
     return system.spawn<caf::detached>(presence, config);

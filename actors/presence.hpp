@@ -1,5 +1,5 @@
-// The node's presence and control over MQTT: a retained status with a last will, and, where configured, commands. On a
-// connection of its own, so that control does not share the fate of the data.
+// The node's presence and control over MQTT: a retained status with a last will, commands where configured, and what
+// the alerter tells. On a connection of its own, so that control does not share the fate of the data.
 //
 // Commands, as the text of a message on the control topic:
 //   pause [PIPELINE]    stop reading; what was read is committed and acknowledged
@@ -12,32 +12,24 @@
 #include "actors/supervisor.hpp"
 #include "config/config.hpp"
 #include "core/mailbox_limit.hpp"
+#include "mqtt/presence.hpp"
 #include "telemetry/board.hpp"
 
 #include <memory>
 #include <string>
 
-namespace penstock::mqtt {
-class presence;
-}
-
 namespace penstock::actors {
 
 struct presence_config {
-  std::string node_id; ///< stable over restarts, so that a new connection takes the place of a lost one
-  std::string version;
-  config::configuration configuration; ///< with `control`
-  telemetry::board* board = nullptr;   ///< both outlive the actor
+  std::string name = "presence";
+  mqtt::presence_options connection;
+  config::configuration configuration;
+  telemetry::board* board = nullptr; ///< both outlive the actor
   actor_directory* directory = nullptr;
 };
 
 struct presence_state {
   static inline const char* name = "presence";
-  presence_state();
-  ~presence_state();
-  presence_state(const presence_state&) = delete;
-  presence_state& operator=(const presence_state&) = delete;
-
   presence_config config;
   std::unique_ptr<mqtt::presence> connection;
   std::shared_ptr<mailbox_limit> commands; ///< that wait in the mailbox
@@ -49,7 +41,6 @@ struct presence_state {
 
 caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_config config);
 
-/// "presence"
 child_spec presence_child(presence_config config);
 
 } // namespace penstock::actors

@@ -306,6 +306,24 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
   return found;
 }
 
+result<std::optional<wall_time>> row_finder::oldest_unread(storage::source& source, storage::tracking& tracking) {
+  auto read = source.read(newest_, read_to_, rows_at_once(config_.sweep_rows));
+  if (!read)
+    return read.error();
+  std::erase_if(*read, [](const auto& row) { return !row.wanted || !row.since; });
+  if (known_high_ && !is_behind(read_to_, *known_high_)) {
+    const auto avoided = repeats_avoided_; // it is only looked at
+    read = drop_tracked(tracking, *std::move(read));
+    repeats_avoided_ = avoided;
+    if (!read)
+      return read.error();
+  }
+  std::optional<wall_time> oldest;
+  for (const auto& row : *read)
+    oldest = std::min(oldest.value_or(*row.since), *row.since);
+  return oldest;
+}
+
 storage::source_cursor row_finder::cursor() const {
   storage::source_cursor now;
   now.begin = begin_;

@@ -57,6 +57,9 @@ public:
   /// Rows to be claimed, oldest first; about `rows_max` of them. What is given out counts as pending until `claimed`.
   result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
                                       monotonic now);
+  /// The `order`, where it is a time, of the oldest of the next rows that net 1 would read; nothing: none waits. Gives
+  /// nothing out.
+  result<std::optional<wall_time>> oldest_unread(storage::source& source, storage::tracking& tracking);
   /// There may be more new rows at once.
   bool read_was_full() const { return was_full_; }
   void claimed(const found_row& row);

@@ -130,6 +130,14 @@ const database* known_database(const configuration& c, const std::string& name, 
   return found != c.databases.end() && problems.sound("databases." + name + ".url") ? &found->second : nullptr;
 }
 
+/// The threshold of the rule on lag, where the pipeline has none of its own.
+void resolve_lag_warning(milliseconds& lag_warning, const std::string& path, const alerts& a,
+                         const findings& problems) {
+  const auto rule = a.rules.find(lag_rule);
+  if (!problems.given(below(path, "lag_warning")) && rule != a.rules.end() && rule->second.over)
+    lag_warning = milliseconds{static_cast<std::int64_t>(*rule->second.over)};
+}
+
 /// What a broker has in flight of all publish shards with QoS 2 together. mosquitto searches a session's messages at
 /// each PUBREL: with 1,000 each, 100 sessions cost it six times what they cost with 50 (bench/results).
 constexpr std::uint32_t in_flight_of_broker = 4'000;
@@ -187,6 +195,10 @@ void resolve(document& d, const std::string& selected_node, findings& problems) 
     resolve_broker(entry.second, problems);
   for (auto& entry : d.effective.databases)
     resolve_database(entry.second, d.effective.data, problems);
+  for (auto& [name, pipeline] : d.effective.ingest)
+    resolve_lag_warning(pipeline.lag_warning, "ingest." + name, d.effective.alerts, problems);
+  for (auto& [name, pipeline] : d.effective.publish)
+    resolve_lag_warning(pipeline.lag_warning, "publish." + name, d.effective.alerts, problems);
   for (auto& entry : d.effective.ingest)
     if (auto& file = entry.second.dead_letters.file; !file.empty())
       file = (d.effective.data / file).lexically_normal();
@@ -203,6 +215,8 @@ void check(const configuration& c, findings& problems) {
   check_each_ingest(c, problems);
   check_each_publish(c, problems);
   check_sharing(c, problems);
+  check_reference(c.alerts.broker, c.brokers, "brokers", "alerts.broker", problems);
+  check_alerts(c, problems);
   if (c.control)
     check_control(c, problems);
 }

@@ -22,6 +22,8 @@ void check_pipeline(const ingest& pipeline, findings& problems);
 void check_storage(const ingest& pipeline, const database* database, findings& problems);
 /// What a pipeline to a broker can be checked for by itself; null where a database is not known.
 void check_publish(const publish& pipeline, const database* source, const database* tracking, findings& problems);
+/// The alert rules and their topic; not `broker`.
+void check_alerts(const configuration& configuration, findings& problems);
 /// What pipelines have in common: names, tables, files, connections.
 void check_sharing(const configuration& configuration, findings& problems);
 

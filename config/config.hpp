@@ -198,7 +198,7 @@ struct ingest {
   config::dead_letters dead_letters;
   batch_limits batch;
   in_flight_limits in_flight;
-  milliseconds lag_warning{5'000};
+  milliseconds lag_warning{5'000}; ///< the threshold of the alert rule `slow`, unless it is given here
   friend bool operator==(const ingest&, const ingest&) = default;
 };
 
@@ -284,9 +284,38 @@ struct publish {
   std::uint16_t in_flight_max = 1'000;  ///< messages of a shard whose handshake is open
   std::uint32_t retries_max = 10;       ///< of a message that the broker has no room for, before it is refused
   milliseconds publish_timeout{30'000}; ///< without an acknowledgement the connection is made anew
-  milliseconds lag_warning{5'000};
+  milliseconds lag_warning{5'000};      ///< the threshold of the alert rule `slow`, unless it is given here
   config::archive archive;
   friend bool operator==(const publish&, const publish&) = default;
+};
+
+/// What an alert rule looks at, of each pipeline that has it.
+enum class alert_metric : std::uint8_t {
+  none,          ///< not said
+  lag,           ///< age of the oldest row or message that is not acknowledged
+  outage,        ///< since when a session, a writer or the poller is down
+  failure_rate,  ///< of all that ended in the last minute: refused and held rows, dead letters
+  tracking_rows, ///< records in the tracking table
+};
+
+struct alert_rule {
+  std::string name;
+  alert_metric when = alert_metric::none;
+  std::optional<std::uint64_t> over;  ///< ms, hundredths of a percent, or rows; nothing: the rule is off
+  milliseconds hold{0};               ///< `for`: over the threshold for so long, before the alert is raised
+  std::vector<std::string> pipelines; ///< empty: all
+  friend bool operator==(const alert_rule&, const alert_rule&) = default;
+};
+/// The rules that are there without being written, by name.
+std::map<std::string, alert_rule> alert_presets();
+/// The preset on lag: `lag_warning` of a pipeline stands in for its threshold.
+inline constexpr const char* lag_rule = "slow";
+
+struct alerts {
+  std::string broker; ///< empty: alerts are logged and shown only
+  std::string topic = "penstock/{node}/alerts/{rule}/{pipeline}";
+  std::map<std::string, alert_rule> rules = alert_presets();
+  friend bool operator==(const alerts&, const alerts&) = default;
 };
 
 /// Presence and control over MQTT, on a connection of its own.
@@ -320,6 +349,7 @@ struct configuration {
   std::map<std::string, database> databases;
   std::map<std::string, config::ingest> ingest;
   std::map<std::string, config::publish> publish;
+  config::alerts alerts;
   std::optional<config::control> control;
   config::log log;
   config::supervision supervision;

@@ -1,5 +1,6 @@
 #include "config/settings.hpp"
 
+#include "config/alert_rule.hpp"
 #include "config/findings.hpp"
 #include "config/value.hpp"
 
@@ -302,7 +303,8 @@ section describe_ingest(ingest& i) {
     {"dead_letters", describe_dead_letters(i.dead_letters), "How long they are kept, and a file for bad times."},
     {"batch", describe_batch(i.batch), "Limits of one transaction."},
     {"in_flight", describe_in_flight(i.in_flight), "Limits of what is read and not committed yet, for each shard."},
-    setting{"lag_warning", &i.lag_warning, "A message that waits longer for its commit is logged and shown as lag."}
+    setting{"lag_warning", &i.lag_warning,
+            "Threshold of the alert rule `slow` for this pipeline; without it the rule's."}
       .between(1ms, 24h)
       .reloadable(),
   };
@@ -458,12 +460,66 @@ section describe_publish(publish& p) {
       .between(0, 1'000'000),
     setting{"publish_timeout", &p.publish_timeout, "Without a confirmation for so long, the connection is made anew."}
       .between(100ms, 1h),
-    setting{"lag_warning", &p.lag_warning, "A row that waits longer for its confirmation is logged and shown as lag."}
+    setting{"lag_warning", &p.lag_warning,
+            "Threshold of the alert rule `slow` for this pipeline; without it the rule's."}
       .between(1ms, 24h)
       .reloadable(),
   };
   all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   return all;
+}
+
+section describe_alert_rule(alert_rule& r, bool is_preset) {
+  choices<alert_metric> metrics;
+  for (const auto metric : alert_metrics())
+    metrics.emplace_back(name_of(metric), metric);
+  const auto set_over = [&r](const std::string& text) -> std::string {
+    auto made = parse_threshold(r.when, text);
+    if (!made)
+      return made.error().message + ", where `when` is " + std::string{name_of(r.when)};
+    r.over = *made;
+    return {};
+  };
+  const auto get_over = [&r]() -> std::optional<std::string> {
+    if (r.when == alert_metric::none)
+      return std::nullopt;
+    return threshold_to_text(r.when, r.over);
+  };
+  // `when` comes before `over`: it says what form a threshold has.
+  setting when{"when", one_of(r.when, metrics), "What is looked at, of each pipeline."};
+  setting over{"over", word{"duration, percentage or number", set_over, get_over},
+               "The threshold, as `when` has it: `5s`, `1%`, `10M`; `never` switches the rule off."};
+  if (!is_preset) {
+    when = std::move(when).required();
+    over = std::move(over).required();
+  }
+  return {
+    std::move(when),
+    std::move(over).reloadable(),
+    setting{"for", &r.hold, "The alert is raised once it has been over the threshold for so long."}
+      .between(0ms, 24h)
+      .reloadable(),
+    setting{"pipelines", &r.pipelines, "Names of the pipelines it goes for; without it all."}.reloadable(),
+  };
+}
+
+section describe_alerts(alerts& a) {
+  const auto add = [&a](const std::string& name) {
+    const auto [entry, is_new] = a.rules.try_emplace(name);
+    entry->second.name = name;
+    return describe_alert_rule(entry->second, !is_new);
+  };
+  const auto all = [&a] {
+    std::vector<std::pair<std::string, section>> sections;
+    for (auto& [name, rule] : a.rules)
+      sections.emplace_back(name, describe_alert_rule(rule, true));
+    return sections;
+  };
+  return {
+    {"broker", &a.broker, "Where alerts are published: a name of `brokers`; without it they are logged and shown."},
+    {"topic", &a.topic, "Retained state of an alert; a level each for `{node}`, `{rule}` and `{pipeline}`."},
+    {"rules", named_sections{add, all}, "Rules by name; `slow`, `failing` and `tracking` are there already."},
+  };
 }
 
 section describe_control(control& c) {
@@ -508,6 +564,7 @@ section describe(document& d) {
     {"databases", named(c.databases, describe_database), "SQL databases."},
     {"ingest", named(c.ingest, describe_ingest), "Pipelines from MQTT into SQL."},
     {"publish", named(c.publish, describe_publish), "Pipelines from SQL to MQTT; see [Publishing](#publishing)."},
+    {"alerts", describe_alerts(c.alerts), "What is told when it goes wrong; see [Alerts](#alerts)."},
     {"control", control_section, "Presence and remote control over MQTT, on a connection of its own."},
     {"log", describe_log(c.log), "Where to look when something is wrong."},
     {"supervision", describe_supervision(c.supervision), "Restart budgets."},

@@ -65,6 +65,23 @@ std::string topic_pattern::filter() const {
   return text;
 }
 
+std::string topic_pattern::topic(const std::map<std::string, std::string>& values) const {
+  std::string text;
+  for (const level& l : levels_) {
+    if (&l != &levels_.front())
+      text += '/';
+    const auto value = l.what == level::kind::name ? values.find(l.text) : values.end();
+    if (value != values.end())
+      text += value->second;
+    else
+      text += l.what == level::kind::text   ? l.text
+              : l.what == level::kind::rest ? "#"
+              : l.what == level::kind::one  ? "+"
+                                            : "{" + l.text + "}";
+  }
+  return text;
+}
+
 std::vector<std::string> topic_pattern::names() const {
   std::vector<std::string> all;
   for (const level& l : levels_)

@@ -10,6 +10,7 @@
 #include "core/result.hpp"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,8 @@ public:
   std::string filter() const;
   /// The names, in order.
   std::vector<std::string> names() const;
+  /// The topic where each {name} has its value; one that has none stays as it is.
+  std::string topic(const std::map<std::string, std::string>& values) const;
 
 private:
   std::vector<level> levels_;

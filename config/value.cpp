@@ -35,6 +35,8 @@ constexpr std::array<unit, 5> duration_units{unit{"d", 86'400'000}, unit{"h", 3'
 constexpr std::array<unit, 8> duration_words{unit{"second", 1'000},   unit{"seconds", 1'000},  unit{"minute", 60'000},
                                              unit{"minutes", 60'000}, unit{"hour", 3'600'000}, unit{"hours", 3'600'000},
                                              unit{"day", 86'400'000}, unit{"days", 86'400'000}};
+constexpr std::array<unit, 4> count_units{unit{"G", 1'000'000'000}, unit{"M", 1'000'000}, unit{"k", 1'000},
+                                          unit{"", 1}};
 constexpr std::array<unit, 4> size_units{unit{"GiB", 1u << 30}, unit{"MiB", 1u << 20}, unit{"KiB", 1u << 10},
                                          unit{"B", 1}};
 
@@ -343,6 +345,42 @@ result<std::uint64_t> parse_size(std::string_view text) {
 }
 
 std::string size_to_text(std::uint64_t bytes) { return in_largest_unit(bytes, size_units); }
+
+result<std::uint64_t> parse_count(std::string_view text) {
+  const auto value = with_unit(text, count_units);
+  if (!value)
+    return wrong("must be a whole number, such as 500, or one with k, M or G, such as 10M");
+  return *value;
+}
+
+std::string count_to_text(std::uint64_t count) { return in_largest_unit(count, count_units); }
+
+result<std::uint64_t> parse_percentage(std::string_view text) {
+  const auto form = wrong("must be a percentage with at most two decimals, such as 1% or 0.25%");
+  if (!text.ends_with('%'))
+    return form;
+  text.remove_suffix(1);
+  const auto point = text.find('.');
+  std::string digits{text.substr(0, point)};
+  const std::size_t whole = digits.size();
+  if (point != std::string_view::npos)
+    digits += text.substr(point + 1);
+  const std::size_t decimals = digits.size() - whole;
+  if (whole == 0 || whole > 6 || decimals > 2 || (point != std::string_view::npos && decimals == 0) ||
+      !std::all_of(digits.begin(), digits.end(), is_digit))
+    return form;
+  digits.append(2 - decimals, '0');
+  return *to_number<std::uint64_t>(digits);
+}
+
+std::string percentage_to_text(std::uint64_t hundredths) {
+  std::string text = std::to_string(hundredths / 100);
+  if (const auto rest = hundredths % 100; rest != 0) {
+    text += rest < 10 ? ".0" : ".";
+    text += std::to_string(rest % 10 == 0 ? rest / 10 : rest);
+  }
+  return text + "%";
+}
 
 result<address> parse_address(std::string_view text) {
   const auto colon = text.rfind(':');

@@ -20,6 +20,14 @@ std::string to_text(milliseconds duration);
 result<std::uint64_t> parse_size(std::string_view text);
 std::string size_to_text(std::uint64_t bytes);
 
+/// "500", "20k", "10M", "1G": a whole number, or thousands, millions or billions.
+result<std::uint64_t> parse_count(std::string_view text);
+std::string count_to_text(std::uint64_t count);
+
+/// "1%", "0.25%": in hundredths of a percent.
+result<std::uint64_t> parse_percentage(std::string_view text);
+std::string percentage_to_text(std::uint64_t hundredths);
+
 /// "HOST:PORT"; an IPv6 address in brackets.
 result<address> parse_address(std::string_view text);
 

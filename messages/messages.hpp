@@ -137,6 +137,7 @@ CAF_ADD_ATOM(penstock, penstock::messages, resume_atom, "resume")
 CAF_ADD_ATOM(penstock, penstock::messages, restart_atom, "restart")
 CAF_ADD_ATOM(penstock, penstock::messages, kill_atom, "kill")
 CAF_ADD_ATOM(penstock, penstock::messages, command_atom, "command")
+CAF_ADD_ATOM(penstock, penstock::messages, retain_atom, "retain")
 CAF_END_TYPE_ID_BLOCK(penstock)
 
 namespace penstock::messages {
@@ -150,9 +151,8 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<connection_state_ptr>, // from the session
                                         // from the supervisor: a lane has a new batch-writer
                                         reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr>, reacts<pause_atom>,
-                                        reacts<resume_atom>, // from the control topic
-                                        reacts<check_atom>, reacts<paused_atom>,
-                                        reacts<closed_atom>>; // its own: the lag, the end of the session
+                                        reacts<resume_atom>,                       // from the control topic
+                                        reacts<paused_atom>, reacts<closed_atom>>; // its own: the end of the session
 
 /// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
 /// Detached.
@@ -181,6 +181,9 @@ using poller_actor =
 
 /// Deletes what is older than a pipeline keeps. Owns one connection to the database. Detached.
 using archiver_actor = caf::typed_actor<reacts<check_atom>>; // its own
+
+/// Looks at the board and tells what the alert rules ask for.
+using alerter_actor = caf::typed_actor<reacts<check_atom>>; // its own
 
 /// Registers every message type. Call it in the constructor of the system's configuration.
 inline void add_to(caf::actor_system_config& config) { config.add_message_types<caf::id_block::penstock>(); }

@@ -1,6 +1,8 @@
 #include "mqtt/presence.hpp"
 
+#include "config/topic_pattern.hpp"
 #include "core/backoff.hpp"
+#include "core/json_text.hpp"
 #include "core/time_text.hpp"
 #include "core/types.hpp"
 #include "telemetry/log.hpp"
@@ -8,8 +10,10 @@
 #include <mqtt/async_client.h>
 
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -23,34 +27,18 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr int status_qos = 1;
+constexpr int qos = 1;
 constexpr auto stop_poll = 50ms;
 
 std::string quoted(const std::string& text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out{"\""};
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += "\\u00";
-      out += digits[byte >> 4];
-      out += digits[byte & 15u];
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
+  std::string out;
+  append_json_string(out, text);
+  return out;
 }
 
-std::string with_node(std::string topic, const std::string& node) {
-  constexpr std::string_view placeholder = "{node}";
-  for (std::size_t at = topic.find(placeholder); at != std::string::npos;
-       at = topic.find(placeholder, at + node.size()))
-    topic.replace(at, placeholder.size(), node);
-  return topic;
+std::string with_node(const std::string& topic, const std::string& node) {
+  const auto pattern = config::topic_pattern::parse(topic);
+  return pattern ? pattern->topic({{"node", node}}) : topic;
 }
 
 std::string server_of(const config::broker& broker) {
@@ -71,6 +59,11 @@ presence_options presence_options_of(const config::control& control, const confi
           control.control_topic};
 }
 
+presence_options alert_options_of(const config::broker& broker, const std::string& installation,
+                                  const std::string& node, const std::string& version) {
+  return {broker, "penstock-" + installation + "-alerts-" + node, node, version, {}, {}};
+}
+
 /// One thread makes all of Paho's blocking calls; Paho's own threads only set flags here and hand on commands.
 struct presence::impl {
   impl(presence_options given, command_handler command, state_handler state)
@@ -85,7 +78,7 @@ struct presence::impl {
   paho::connect_options connect_options() const;
   std::string online() const;
   std::string offline() const;
-  void publish(paho::async_client& client, const std::string& text);
+  void publish_status(paho::async_client& client, const std::string& text);
   bool completed(const paho::token_ptr& token, milliseconds timeout);
   void tell(const std::string& failure);
   bool wait_while_not_stopping(milliseconds pause);
@@ -103,6 +96,8 @@ struct presence::impl {
   bool lost = false;
   milliseconds stop_timeout{1'000};
   std::optional<std::string> to_report;
+  std::map<std::string, std::string> retained; ///< text by topic
+  std::set<std::string> to_retain;             ///< topics that are not published yet
   std::thread thread;
 };
 
@@ -122,7 +117,8 @@ paho::connect_options presence::impl::connect_options() const {
   out.set_clean_session(true);
   out.set_keep_alive_interval(std::chrono::ceil<std::chrono::seconds>(options.broker.keep_alive));
   out.set_connect_timeout(std::chrono::ceil<std::chrono::seconds>(options.broker.connect_timeout));
-  out.set_will(paho::will_options{status_topic, offline(), status_qos, true});
+  if (!status_topic.empty())
+    out.set_will(paho::will_options{status_topic, offline(), qos, true});
   if (!options.broker.user.empty())
     out.set_user_name(options.broker.user);
   if (!options.broker.password.value.empty())
@@ -182,28 +178,39 @@ bool presence::impl::connect(paho::async_client& client) {
     tell("the broker does not answer");
     return false;
   }
-  publish(client, online());
+  publish_status(client, online());
+  {
+    const std::lock_guard lock{mutex};
+    for (const auto& [topic, unused] : retained)
+      to_retain.insert(topic);
+  }
   if (!control_topic.empty())
-    completed(client.subscribe(control_topic, status_qos), options.broker.connect_timeout);
+    completed(client.subscribe(control_topic, qos), options.broker.connect_timeout);
   return true;
 }
 
 /// Until the connection is lost or the end has come.
 void presence::impl::serve(paho::async_client& client) {
   for (;;) {
-    std::optional<std::string> text;
+    std::optional<std::string> status;
+    std::map<std::string, std::string> others;
     {
       std::unique_lock lock{mutex};
-      changed.wait(lock, [&] { return stopping || lost || to_report; });
+      changed.wait(lock, [&] { return stopping || lost || to_report || !to_retain.empty(); });
       if (lost)
         break;
       if (stopping) {
         lock.unlock();
         return say_goodbye(client);
       }
-      text = std::exchange(to_report, std::nullopt);
+      status = std::exchange(to_report, std::nullopt);
+      for (const auto& topic : std::exchange(to_retain, {}))
+        others[topic] = retained.at(topic);
     }
-    publish(client, *text);
+    if (status)
+      publish_status(client, *status);
+    for (const auto& [topic, text] : others)
+      client.publish(topic, text, qos, true);
   }
   tell("the connection to the broker is lost");
 }
@@ -213,12 +220,14 @@ void presence::impl::say_goodbye(paho::async_client& client) {
   const auto left = [&] {
     return std::max(1ms, std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now()));
   };
-  client.publish(status_topic, offline(), status_qos, true)->wait_for(left());
+  if (!status_topic.empty())
+    client.publish(status_topic, offline(), qos, true)->wait_for(left());
   client.disconnect(static_cast<int>(left().count()))->wait_for(left());
 }
 
-void presence::impl::publish(paho::async_client& client, const std::string& text) {
-  client.publish(status_topic, text, status_qos, true);
+void presence::impl::publish_status(paho::async_client& client, const std::string& text) {
+  if (!status_topic.empty())
+    client.publish(status_topic, text, qos, true);
 }
 
 /// False when it takes too long, or the end has come. Throws what Paho throws.
@@ -262,6 +271,13 @@ void presence::start() {
 void presence::report(const std::string& text) {
   const std::lock_guard lock{impl_->mutex};
   impl_->to_report = text;
+  impl_->changed.notify_all();
+}
+
+void presence::retain(const std::string& topic, const std::string& text) {
+  const std::lock_guard lock{impl_->mutex};
+  impl_->retained[topic] = text;
+  impl_->to_retain.insert(topic);
   impl_->changed.notify_all();
 }
 

@@ -1,5 +1,6 @@
-// Status and control over MQTT, on a connection of its own, by Paho: a retained status with a last will, and commands
-// as text. Thread-safe. Never blocks the caller for long; Paho's exceptions end here.
+// Status, control and alerts over MQTT, on a connection of its own, by Paho: a retained status with a last will,
+// commands as text, and texts that are kept retained on topics of the caller's. Thread-safe. Never blocks the caller
+// for long; Paho's exceptions end here.
 #pragma once
 
 #include "config/config.hpp"
@@ -16,14 +17,17 @@ struct presence_options {
   std::string client_id;     ///< stable for a node, and not one of a data session
   std::string node;          ///< in the status, and in place of {node} in the topics
   std::string version;       ///< of the program, in the status
-  std::string status_topic;  ///< config::control::status_topic
+  std::string status_topic;  ///< config::control::status_topic; empty: no status, and no last will
   std::string control_topic; ///< config::control::control_topic; empty: off
 };
 
-/// From the configuration. `client_id` is "penstock-<installation>-presence-<node>".
+/// With a status. `client_id` is "penstock-<installation>-presence-<node>".
 presence_options presence_options_of(const config::control& control, const config::broker& broker,
                                      const std::string& installation, const std::string& node,
                                      const std::string& version);
+/// For retained texts only. `client_id` is "penstock-<installation>-alerts-<node>".
+presence_options alert_options_of(const config::broker& broker, const std::string& installation,
+                                  const std::string& node, const std::string& version);
 
 /// Publishes, retained and with QoS 1:
 ///   {"node": NAME, "status": "online" | "offline", "version": V, "pid": N, "since": "RFC 3339"}
@@ -44,6 +48,9 @@ public:
   void start();
   /// Publishes `text` on the status topic, retained, in place of "online" until the next connect.
   void report(const std::string& text);
+  /// Publishes `text` on `topic`, retained, now and after each connect, until another text takes its place. While there
+  /// is no connection only the last one of a topic is kept: what waits is bounded by the number of topics.
+  void retain(const std::string& topic, const std::string& text);
   /// Publishes "offline" and disconnects; waits no longer than `timeout`.
   void stop(std::chrono::milliseconds timeout = std::chrono::milliseconds{1'000});
 

@@ -160,6 +160,10 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
     return checked;
   if (auto started = self.start_brokers(); !started)
     return started;
+  for (const auto& [name, database] : self.configuration.databases)
+    self.board.database(name, database.kind == config::database_kind::sqlite
+                                ? std::nullopt
+                                : std::optional<std::uint32_t>{database.connections_max});
   self.context.emplace(node_context{self.configuration, node_id(self.configuration.data), self.board, self.io,
                                     self.directory, self.embedded_brokers});
   self.system.emplace(self.system_configuration);

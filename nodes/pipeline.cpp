@@ -1,5 +1,6 @@
 #include "nodes/pipeline.hpp"
 
+#include "actors/alerter.hpp"
 #include "actors/archiver.hpp"
 #include "actors/batch_writer.hpp"
 #include "actors/embedded_broker.hpp"
@@ -65,8 +66,8 @@ child_spec writer_of(node_context& context, const config::ingest& pipeline, std:
   config.table = storage::table_of(pipeline);
   config.records_max = pipeline.batch.records_max;
   config.demand_max = std::max(2 * pipeline.batch.records_max, 1'000u);
-  config.open = [database, letters = pipeline.dead_letters] {
-    return storage::open(database, storage::access::read_write, letters);
+  config.open = [database, letters = pipeline.dead_letters, board = context.board.database(database.name)] {
+    return storage::open(database, storage::access::read_write, letters, board);
   };
   config.board = context.board.writer(pipeline.name, lane);
   config.alarm_after = database.alarm_after;
@@ -98,8 +99,9 @@ child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
   config.name = pipeline.name + "/archiver";
   config.work = "rows and dead letters deleted that were older than they are kept";
   config.open = [database = context.configuration.databases.at(pipeline.database),
+                 board = context.board.database(pipeline.database),
                  kept]() -> result<std::unique_ptr<storage::retention_task>> {
-    auto store = storage::open(database);
+    auto store = storage::open(database, storage::access::read_write, {}, board);
     if (!store)
       return store.error();
     return storage::make_row_retention(*std::move(store), kept);
@@ -118,20 +120,22 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   poller_config config;
   config.name = poller_name(pipeline);
   config.pipeline = pipeline;
-  config.open_source = [database = context.configuration.databases.at(pipeline.database),
-                        pipeline]() -> result<std::unique_ptr<storage::source>> {
-    auto source = storage::open_source(database, pipeline);
-    if (!source)
-      return source;
-    return storage::read_ahead(*std::move(source));
+  const auto& source = context.configuration.databases.at(pipeline.database);
+  const auto& tracking = tracking_database(context, pipeline);
+  config.open_source = [database = source, pipeline,
+                        board = context.board.database(source.name)]() -> result<std::unique_ptr<storage::source>> {
+    auto rows = storage::open_source(database, pipeline, board);
+    if (!rows)
+      return rows;
+    return storage::read_ahead(*std::move(rows));
   };
-  config.open_tracking = [database = tracking_database(context, pipeline), pipeline] {
-    return storage::open_tracking(database, pipeline);
+  config.open_tracking = [database = tracking, pipeline, board = context.board.database(tracking.name)] {
+    return storage::open_tracking(database, pipeline, board);
   };
   if (pipeline.detect.notify == config::notification::automatic)
-    config.watch_source = [database = context.configuration.databases.at(pipeline.database),
-                           table = pipeline.table](std::function<void()> on_change) {
-      return storage::watch_changes(database, table, std::move(on_change));
+    config.watch_source = [database = source, table = pipeline.table,
+                           board = context.board.database(source.name)](std::function<void()> on_change) {
+      return storage::watch_changes(database, table, std::move(on_change), board);
     };
   config.board = context.board.publish(pipeline.name);
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
@@ -143,8 +147,9 @@ child_spec archiver_of(node_context& context, const config::publish& pipeline) {
   storage::record_retention kept;
   kept.after = pipeline.archive.after;
   kept.keep = pipeline.archive.keep;
-  kept.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline] {
-    return storage::open_source(database, pipeline);
+  kept.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline,
+                      board = context.board.database(pipeline.database)] {
+    return storage::open_source(database, pipeline, board);
   };
   kept.on_count = [board = context.board.publish(pipeline.name)](std::uint64_t records) {
     board->tracking_rows(records);
@@ -152,9 +157,10 @@ child_spec archiver_of(node_context& context, const config::publish& pipeline) {
   archiver_config config;
   config.name = pipeline.name + "/archiver";
   config.work = "tracking records moved to the archive, or deleted from it";
-  config.open = [database = tracking_database(context, pipeline), pipeline,
+  const auto& tracking = tracking_database(context, pipeline);
+  config.open = [database = tracking, pipeline, board = context.board.database(tracking.name),
                  kept]() -> result<std::unique_ptr<storage::retention_task>> {
-    auto archive = storage::open_tracking_archive(database, pipeline);
+    auto archive = storage::open_tracking_archive(database, pipeline, board);
     if (!archive)
       return archive.error();
     return storage::make_record_retention(*std::move(archive), kept);
@@ -174,6 +180,31 @@ child_spec publisher_of(node_context& context, const config::publish& pipeline, 
       return field.from == config::published_field::kind::id;
     });
   return child_of<publisher_state>(publisher, config);
+}
+
+/// The presence and the alerter. They share a connection where they have the same broker.
+void add_presence_and_alerter(node_context& context, std::vector<child_spec>& children) {
+  const auto& configuration = context.configuration;
+  const auto& control = configuration.control;
+  const auto& alerts = configuration.alerts;
+  const auto add = [&](const char* name, mqtt::presence_options options) {
+    children.push_back(presence_child({name, std::move(options), configuration, &context.board, &context.directory}));
+  };
+  const auto& brokers = configuration.brokers;
+  if (control)
+    add("presence", mqtt::presence_options_of(*control, brokers.at(control->broker), context.node_id,
+                                              configuration.node.name, std::string{version()}));
+  const bool shared = control && control->broker == alerts.broker;
+  if (!alerts.broker.empty() && !shared)
+    add("presence/alerts", mqtt::alert_options_of(brokers.at(alerts.broker), context.node_id, configuration.node.name,
+                                                  std::string{version()}));
+  auto config = alerter_config_of(configuration);
+  config.board = &context.board;
+  config.directory = &context.directory;
+  if (!alerts.broker.empty())
+    config.presence = shared ? "presence" : "presence/alerts";
+  if (!config.rules.empty())
+    children.push_back(child_of<alerter_state>(alerter, config));
 }
 
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
@@ -230,16 +261,14 @@ child_spec publish_pipeline(node_context& context, const config::publish& pipeli
 caf::actor start_root(caf::actor_system& system, node_context& context) {
   std::vector<child_spec> children;
   children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() +
-                   context.configuration.publish.size() + 1);
+                   context.configuration.publish.size() + 3);
   for (const auto& [name, process] : context.embedded_brokers)
     children.push_back(embedded_broker_child(name, process, context.board));
   for (const auto& [unused, pipeline] : context.configuration.ingest)
     children.push_back(ingest_pipeline(context, pipeline));
   for (const auto& [unused, pipeline] : context.configuration.publish)
     children.push_back(publish_pipeline(context, pipeline));
-  if (context.configuration.control)
-    children.push_back(presence_child(
-      {context.node_id, std::string{version()}, context.configuration, &context.board, &context.directory}));
+  add_presence_and_alerter(context, children);
   auto config = supervised(context, "root");
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);
 }

@@ -12,7 +12,9 @@
 //   │   ├── NAME/publisher/0      one MQTT session a shard
 //   │   ├── NAME/publisher/1 ...
 //   │   └── NAME/archiver         counts the tracking records, and moves old ones to the archive, where configured
-//   └── presence                  status and control topic, where configured
+//   ├── presence                  status and control topic, where configured
+//   ├── presence/alerts           alert topics, where they have another broker
+//   └── alerter                   holds what the board shows against the alert rules
 //
 // A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when a
 // batch-writer fails, and send it again to the next one; publishers begin anew with a new poller, from what is

@@ -113,8 +113,9 @@ private:
 
 class listener final : public watcher {
 public:
-  listener(config::database database, std::string table, std::function<void()> on_change)
-    : watcher(std::move(on_change)), database_(std::move(database)), table_(std::move(table)) {
+  listener(config::database database, std::string table, std::function<void()> on_change, connection_board board)
+    : watcher(std::move(on_change)), database_(std::move(database)), table_(std::move(table)),
+      board_(std::move(board)) {
     begin();
   }
   ~listener() override { end(); }
@@ -124,6 +125,7 @@ private:
     while (!stopping()) {
       auto session = postgresql::connect(database_, database_.address);
       if (session) {
+        const auto counted = board_ ? board_->opened() : nullptr;
         auto* connection = static_cast<soci::postgresql_session_backend*>((*session)->get_backend())->conn_;
         postgresql::handle handle{connection, database_.statement_timeout};
         if (auto listens = handle.run("LISTEN penstock"); listens)
@@ -154,6 +156,7 @@ private:
 
   config::database database_;
   std::string table_;
+  connection_board board_;
 };
 
 std::string quoted(const std::string& table) {
@@ -166,10 +169,11 @@ std::string quoted(const std::string& table) {
 } // namespace
 
 std::unique_ptr<change_watch> watch_changes(const config::database& database, const std::string& table,
-                                            std::function<void()> on_change) {
+                                            std::function<void()> on_change, const connection_board& board) {
   switch (database.kind) {
   case config::database_kind::sqlite: return std::make_unique<file_watch>(database.address.path, std::move(on_change));
-  case config::database_kind::postgresql: return std::make_unique<listener>(database, table, std::move(on_change));
+  case config::database_kind::postgresql:
+    return std::make_unique<listener>(database, table, std::move(on_change), board);
   case config::database_kind::mysql: return nullptr;
   }
   return nullptr;

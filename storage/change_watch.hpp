@@ -8,6 +8,7 @@
 #pragma once
 
 #include "config/config.hpp"
+#include "storage/store.hpp"
 
 #include <functional>
 #include <memory>
@@ -21,9 +22,10 @@ public:
   virtual ~change_watch() = default;
 };
 
-/// `on_change` runs on the watch's thread, at most once in 2 ms. nullptr where the database has no such thing.
+/// `on_change` runs on the watch's thread, at most once in 2 ms. nullptr where the database has no such thing. A
+/// connection that it needs counts on the `board`, where one is given.
 std::unique_ptr<change_watch> watch_changes(const config::database& database, const std::string& table,
-                                            std::function<void()> on_change);
+                                            std::function<void()> on_change, const connection_board& board = {});
 
 /// What makes a table tell of its changes; empty where nothing is needed or possible. Run it as the table's owner.
 std::string notify_sql(config::database_kind kind, const std::string& table);

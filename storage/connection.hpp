@@ -101,13 +101,20 @@ public:
   enum class work : std::uint8_t { statement, schema_change };
   virtual std::unique_ptr<watch> watched(work) { return nullptr; }
 
+  /// Of telemetry::database_board.
+  void counts_as(std::shared_ptr<void> opened) { opened_ = std::move(opened); }
+
 protected:
   connection() = default;
   connection(const connection&) = default;
   connection& operator=(const connection&) = default;
+
+private:
+  std::shared_ptr<void> opened_;
 };
 
 /// A connection to a database of any kind; see open() in store.hpp.
-result<std::unique_ptr<connection>> open_connection(const config::database& database, access access);
+result<std::unique_ptr<connection>> open_connection(const config::database& database, access access,
+                                                    const connection_board& board = {});
 
 } // namespace penstock::storage

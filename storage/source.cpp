@@ -470,8 +470,9 @@ std::string message_id_of(const std::string& pipeline, const std::string& record
 
 std::string position_of(std::int64_t id) { return "[\"n" + std::to_string(id) + "\"]"; }
 
-result<std::unique_ptr<source>> open_source(const config::database& database, const config::publish& pipeline) {
-  auto opened = open_connection(database, access::read_only);
+result<std::unique_ptr<source>> open_source(const config::database& database, const config::publish& pipeline,
+                                            const connection_board& board) {
+  auto opened = open_connection(database, access::read_only, board);
   if (!opened)
     return opened.error();
   auto made = std::make_unique<sql_source>(*std::move(opened), pipeline);

@@ -74,7 +74,8 @@ public:
 };
 
 /// Opens a connection and looks at the table: `schema_mismatch` names every column that is missing or does not fit.
-result<std::unique_ptr<source>> open_source(const config::database& database, const config::publish& pipeline);
+result<std::unique_ptr<source>> open_source(const config::database& database, const config::publish& pipeline,
+                                            const connection_board& board = {});
 
 /// The position of an id on the path `id`.
 std::string position_of(std::int64_t id);

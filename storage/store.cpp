@@ -40,7 +40,9 @@ std::string dead_letter_id(std::string_view topic, std::string_view payload) {
   return to_hex({reinterpret_cast<const char*>(hash.data()), hash.size()});
 }
 
-result<std::unique_ptr<connection>> open_connection(const config::database& database, access access) {
+namespace {
+
+result<std::unique_ptr<connection>> open_by_kind(const config::database& database, access access) {
   switch (database.kind) {
   case config::database_kind::sqlite: return open_sqlite(database, access);
   case config::database_kind::postgresql: return open_postgresql(database, access);
@@ -49,9 +51,19 @@ result<std::unique_ptr<connection>> open_connection(const config::database& data
   return error{errc::unsupported, "no such kind of database"};
 }
 
+} // namespace
+
+result<std::unique_ptr<connection>> open_connection(const config::database& database, access access,
+                                                    const connection_board& board) {
+  auto opened = open_by_kind(database, access);
+  if (opened && board)
+    (*opened)->counts_as(board->opened());
+  return opened;
+}
+
 result<std::unique_ptr<store>> open(const config::database& database, access access,
-                                    const config::dead_letters& letters) {
-  auto opened = open_connection(database, access);
+                                    const config::dead_letters& letters, const connection_board& board) {
+  auto opened = open_connection(database, access, board);
   if (!opened)
     return opened.error();
   return std::unique_ptr<store>{std::make_unique<sql_store>(*std::move(opened), access, letters)};

@@ -8,6 +8,7 @@
 #include "core/result.hpp"
 #include "core/types.hpp"
 #include "record/frame.hpp"
+#include "telemetry/database_board.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,9 @@
 #include <vector>
 
 namespace penstock::storage {
+
+/// Where the connections of a database are counted; null: nowhere.
+using connection_board = std::shared_ptr<const telemetry::database_board>;
 
 /// The table that a pipeline writes: name, columns, key and indexes of the configuration.
 struct table {
@@ -133,8 +137,9 @@ enum class access : std::uint8_t { read_write, read_only };
 /// Opens a connection; read-only at the replica, where one is configured. Creates a SQLite file where it is missing
 /// (read_write). connection_refused, not_authorised, database_damaged and so on say what is wrong; nothing of a
 /// password is in the message. `letters` is the pipeline's: where it names a file, dead letters that the database
-/// refuses go there, and are listed and replayed from there too.
+/// refuses go there, and are listed and replayed from there too. The connection counts on the `board`, where one is
+/// given.
 result<std::unique_ptr<store>> open(const config::database& database, access access = access::read_write,
-                                    const config::dead_letters& letters = {});
+                                    const config::dead_letters& letters = {}, const connection_board& board = {});
 
 } // namespace penstock::storage

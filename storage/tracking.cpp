@@ -512,8 +512,9 @@ result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_
 
 std::string archive_table_of(const config::publish& pipeline) { return pipeline.tracking.table + "_archive"; }
 
-result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline) {
-  auto opened = open_connection(database, access::read_write);
+result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline,
+                                                const connection_board& board) {
+  auto opened = open_connection(database, access::read_write, board);
   if (!opened)
     return opened.error();
   return std::unique_ptr<tracking>{std::make_unique<sql_tracking>(*std::move(opened), pipeline)};

@@ -13,6 +13,7 @@
 #include "config/config.hpp"
 #include "core/result.hpp"
 #include "core/types.hpp"
+#include "storage/store.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -128,7 +129,8 @@ public:
 /// The table that old records move to.
 std::string archive_table_of(const config::publish& pipeline);
 
-/// Opens a connection.
-result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline);
+/// Opens a connection; it counts on the `board`, where one is given.
+result<std::unique_ptr<tracking>> open_tracking(const config::database& database, const config::publish& pipeline,
+                                                const connection_board& board = {});
 
 } // namespace penstock::storage

@@ -349,8 +349,9 @@ private:
 } // namespace
 
 result<std::unique_ptr<tracking_archive>> open_tracking_archive(const config::database& database,
-                                                                const config::publish& pipeline) {
-  auto opened = open_connection(database, access::read_write);
+                                                                const config::publish& pipeline,
+                                                                const connection_board& board) {
+  auto opened = open_connection(database, access::read_write, board);
   if (!opened)
     return opened.error();
   return std::unique_ptr<tracking_archive>{std::make_unique<sql_tracking_archive>(*std::move(opened), pipeline)};

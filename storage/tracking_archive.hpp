@@ -29,9 +29,10 @@ public:
   virtual result<retention_task::step_done> delete_older(wall_time before, source& rows, std::size_t rows_max) = 0;
 };
 
-/// Opens a connection.
+/// Opens a connection; it counts on the `board`, where one is given.
 result<std::unique_ptr<tracking_archive>> open_tracking_archive(const config::database& database,
-                                                                const config::publish& pipeline);
+                                                                const config::publish& pipeline,
+                                                                const connection_board& board = {});
 
 /// The work of a publish pipeline's archiver: `archive.after`, `archive.keep`, and the count.
 struct record_retention {

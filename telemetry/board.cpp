@@ -40,6 +40,16 @@ writer_status together(const std::vector<writer_status>& writers) {
   return all;
 }
 
+template <class Pipeline>
+std::vector<std::string> unconnected(const Pipeline& pipeline) {
+  std::vector<std::string> reasons;
+  for (const auto& shard : pipeline.shards)
+    if (!shard.connection.connected)
+      reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
+                        " is not connected: " + shard.connection.reason);
+  return reasons;
+}
+
 } // namespace
 
 std::uint64_t account::rejected_total() const {
@@ -154,22 +164,11 @@ shard_status shard_board::status(wall_time now, monotonic now_monotonic) const {
 writer_board::writer_board(std::uint32_t lane) { status_.lane = lane; }
 
 void writer_board::running() {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::running;
-  status_.reason.clear();
-  status_.alarm = false;
-}
-
-void writer_board::waiting(std::string_view reason) {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::waiting;
-  status_.reason = reason;
-}
-
-void writer_board::stopped(std::string_view reason) {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::stopped;
-  status_.reason = reason;
+  {
+    std::lock_guard lock{mutex_};
+    status_.alarm = false;
+  }
+  worker_board::running();
 }
 
 void writer_board::alarm() {
@@ -187,12 +186,6 @@ void writer_board::commit(std::uint64_t records) {
   std::lock_guard lock{mutex_};
   ++status_.commits;
   status_.commit_records += records;
-}
-
-void writer_board::failed(std::string_view error, wall_time now) {
-  std::lock_guard lock{mutex_};
-  status_.last_error = error;
-  status_.last_error_at = now;
 }
 
 writer_status writer_board::status() const {
@@ -256,6 +249,19 @@ std::shared_ptr<publish_shard_board> board::publish_shard(const std::string& pip
   return slot;
 }
 
+std::shared_ptr<database_board> board::database(const std::string& name, std::optional<std::uint32_t> connections_max) {
+  std::lock_guard lock{mutex_};
+  auto& found = databases_[name];
+  if (!found)
+    found = std::make_shared<database_board>(connections_max);
+  return found;
+}
+
+void board::alerts(std::vector<alert_status> seen) {
+  std::lock_guard lock{mutex_};
+  alerts_ = std::move(seen);
+}
+
 void board::actor_up(const std::string& name, std::string_view kind) {
   std::lock_guard lock{mutex_};
   const auto [position, first] = actors_.try_emplace(name);
@@ -301,15 +307,18 @@ pipeline_status board::status_of(const std::string& name, const pipeline_slot& s
   return pipeline;
 }
 
-publish_status board::status_of(const std::string& name, const publish_slot& slot, monotonic now) {
-  auto pipeline = slot.pipeline->status();
+publish_status board::status_of(const std::string& name, const publish_slot& slot, wall_time now,
+                                monotonic now_monotonic) {
+  auto pipeline = slot.pipeline->status(now);
   pipeline.name = name;
+  pipeline.shards.reserve(slot.shards.size());
   for (const auto& [number, shard] : slot.shards) {
-    const auto& status = pipeline.shards.emplace_back(shard->status(now));
+    const auto& status = pipeline.shards.emplace_back(shard->status(now_monotonic));
     pipeline.account += status.account;
     pipeline.reclaimed += status.reclaimed;
     pipeline.backlog += status.backlog;
     pipeline.sent_rate += status.sent_rate;
+    pipeline.lag.merge(status.lag);
   }
   return pipeline;
 }
@@ -327,33 +336,40 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
   for (const auto& [name, slot] : pipelines_)
     result.pipelines.push_back(status_of(name, slot, now, now_monotonic));
   for (const auto& [name, slot] : publishes_)
-    result.publishes.push_back(status_of(name, slot, now_monotonic));
+    result.publishes.push_back(status_of(name, slot, now, now_monotonic));
+  for (const auto& [name, database] : databases_)
+    result.databases.push_back({name, database->connections(), database->connections_max()});
+  result.alerts = alerts_;
   return result;
+}
+
+std::vector<std::string> unready_of(const pipeline_status& pipeline) {
+  auto reasons = unconnected(pipeline);
+  for (const auto& writer : pipeline.writers)
+    if (writer.state != writer_state::running)
+      reasons.push_back(pipeline.name + ": " +
+                        (pipeline.writers.size() == 1 ? "the writer" : "writer " + std::to_string(writer.lane)) +
+                        " is " + std::string{name_of(writer.state)} + ": " + writer.reason);
+  return reasons;
+}
+
+std::vector<std::string> unready_of(const publish_status& pipeline) {
+  auto reasons = unconnected(pipeline);
+  if (pipeline.state != writer_state::running)
+    reasons.push_back(pipeline.name + ": the poller is " + std::string{name_of(pipeline.state)} + ": " +
+                      pipeline.reason);
+  return reasons;
 }
 
 readiness ready(const snapshot& snapshot) {
   readiness result;
-  for (const auto& pipeline : snapshot.pipelines) {
-    for (const auto& shard : pipeline.shards)
-      if (!shard.connection.connected)
-        result.reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
-                                 " is not connected: " + shard.connection.reason);
-    for (const auto& writer : pipeline.writers)
-      if (writer.state != writer_state::running)
-        result.reasons.push_back(
-          pipeline.name + ": " +
-          (pipeline.writers.size() == 1 ? "the writer" : "writer " + std::to_string(writer.lane)) + " is " +
-          std::string{name_of(writer.state)} + ": " + writer.reason);
-  }
-  for (const auto& pipeline : snapshot.publishes) {
-    for (const auto& shard : pipeline.shards)
-      if (!shard.connection.connected)
-        result.reasons.push_back(pipeline.name + "/" + std::to_string(shard.shard) +
-                                 " is not connected: " + shard.connection.reason);
-    if (pipeline.state != writer_state::running)
-      result.reasons.push_back(pipeline.name + ": the poller is " + std::string{name_of(pipeline.state)} + ": " +
-                               pipeline.reason);
-  }
+  const auto note = [&result](const auto& pipelines) {
+    for (const auto& pipeline : pipelines)
+      for (auto& reason : unready_of(pipeline))
+        result.reasons.push_back(std::move(reason));
+  };
+  note(snapshot.pipelines);
+  note(snapshot.publishes);
   result.ready = result.reasons.empty();
   return result;
 }

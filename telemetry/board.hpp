@@ -7,7 +7,9 @@
 #include "core/histogram.hpp"
 #include "core/rate_meter.hpp"
 #include "core/types.hpp"
+#include "telemetry/alert_status.hpp"
 #include "telemetry/component_status.hpp"
+#include "telemetry/database_board.hpp"
 #include "telemetry/process.hpp"
 #include "telemetry/publish_board.hpp"
 
@@ -48,17 +50,13 @@ struct account {
   friend bool operator==(const account&, const account&) = default;
 };
 
-struct writer_status {
+struct writer_status : worker_status {
   std::uint32_t lane = 0;
-  writer_state state = writer_state::waiting;
-  std::string reason = "starting"; ///< empty while it runs
-  bool alarm = false;              ///< it has not been able to write for longer than alarm_after
+  bool alarm = false; ///< it has not been able to write for longer than alarm_after
   std::uint64_t queue_frames = 0;
   std::uint64_t queue_records = 0;
   std::uint64_t commits = 0;
   std::uint64_t commit_records = 0; ///< in all commits: rows, duplicates and letters
-  std::string last_error;           ///< stays after it has passed
-  std::optional<wall_time> last_error_at;
 };
 
 // What a reader gets: plain values.
@@ -104,6 +102,12 @@ struct broker_status {
   std::uint16_t port = 0;
 };
 
+struct database_status {
+  std::string name;
+  std::uint32_t connections = 0; ///< that the pipelines of the node have open
+  std::optional<std::uint32_t> connections_max;
+};
+
 struct node_status {
   std::string name;
   std::string version;
@@ -118,6 +122,8 @@ struct snapshot {
   std::vector<publish_status> publishes;
   std::vector<actor_status> actors;
   std::vector<broker_status> brokers; ///< the embedded ones
+  std::vector<database_status> databases;
+  std::vector<alert_status> alerts; ///< all that there are rules for, by rule and pipeline
 };
 
 /// Ready: every shard of every pipeline is connected, and every writer and poller runs.
@@ -126,6 +132,9 @@ struct readiness {
   std::vector<std::string> reasons; ///< what is not, one line each
 };
 readiness ready(const snapshot& snapshot);
+/// What of one pipeline is not ready, one line each.
+std::vector<std::string> unready_of(const pipeline_status& pipeline);
+std::vector<std::string> unready_of(const publish_status& pipeline);
 
 /// One JSON object; docs/operation.md lists its keys, which are stable.
 std::string to_json(const snapshot& snapshot, int indent = -1);
@@ -164,24 +173,17 @@ private:
 };
 
 /// Written by the batch-writer of one lane.
-class writer_board {
+class writer_board : public worker_board<writer_status> {
 public:
   explicit writer_board(std::uint32_t lane);
 
   void running();
-  void waiting(std::string_view reason);
-  void stopped(std::string_view reason);
   void alarm(); ///< until it runs again
   void queue(std::uint64_t frames, std::uint64_t records);
   /// A commit of `records` rows, duplicates and letters.
   void commit(std::uint64_t records);
-  void failed(std::string_view error, wall_time now);
 
   writer_status status() const;
-
-private:
-  mutable std::mutex mutex_;
-  writer_status status_;
 };
 
 /// Written by the ingestors of one pipeline.
@@ -211,6 +213,9 @@ public:
   std::shared_ptr<publish_board> publish(const std::string& pipeline);
   std::shared_ptr<publish_shard_board> publish_shard(const std::string& pipeline, std::uint32_t shard);
 
+  std::shared_ptr<database_board> database(const std::string& name,
+                                           std::optional<std::uint32_t> connections_max = std::nullopt);
+
   /// An actor runs. The second `up` of a name and every later one is a restart.
   void actor_up(const std::string& name, std::string_view kind);
   /// It ended; `reason` is empty where it was meant to.
@@ -218,6 +223,9 @@ public:
 
   /// An embedded broker runs (pid) or not (0).
   void broker(const std::string& name, std::int64_t pid, std::uint16_t port);
+
+  /// From the alerter: what it last saw.
+  void alerts(std::vector<alert_status> seen);
 
   telemetry::snapshot snapshot() const; ///< now
   telemetry::snapshot snapshot(wall_time now, monotonic now_monotonic) const;
@@ -235,7 +243,8 @@ private:
   pipeline_slot& slot_of(const std::string& pipeline);
   static pipeline_status status_of(const std::string& name, const pipeline_slot& slot, wall_time now,
                                    monotonic now_monotonic);
-  static publish_status status_of(const std::string& name, const publish_slot& slot, monotonic now);
+  static publish_status status_of(const std::string& name, const publish_slot& slot, wall_time now,
+                                  monotonic now_monotonic);
 
   const node_status node_;
   mutable std::mutex mutex_;
@@ -243,6 +252,8 @@ private:
   std::map<std::string, publish_slot> publishes_;
   std::map<std::string, actor_status> actors_;
   std::map<std::string, broker_status> brokers_;
+  std::map<std::string, std::shared_ptr<database_board>> databases_;
+  std::vector<alert_status> alerts_;
 };
 
 } // namespace penstock::telemetry

@@ -192,6 +192,9 @@ void add_publish_shards(exposition& out, const snapshot& snapshot) {
   add_by_publish_shard(out.counter("penstock_publish_sessions_lost_total", "Connections where the broker had forgotten"
                                                                            " the session"),
                        snapshot, [](const shard& one) { return one.connection.sessions_lost; });
+  add_by_publish_shard(out.histogram("penstock_publish_lag_seconds", "From a row's `order` to the broker's"
+                                                                     " acknowledgement"),
+                       snapshot, [](const shard& one) -> const histogram& { return one.lag; });
 }
 
 void add_publishes(exposition& out, const snapshot& snapshot) {
@@ -213,8 +216,8 @@ void add_publishes(exposition& out, const snapshot& snapshot) {
                  [](const publish_status& one) { return one.polls; });
   add_by_publish(out.counter("penstock_poller_commits_total", "Transactions of the tracking table"), snapshot,
                  [](const publish_status& one) { return one.commits; });
-  add_by_publish(out.histogram("penstock_publish_lag_seconds", "From a row's `order` to the broker's acknowledgement"),
-                 snapshot, [](const publish_status& one) -> const histogram& { return one.lag; });
+  add_by_publish(out.gauge("penstock_publish_tracking_rows", "Records in the tracking table"), snapshot,
+                 [](const publish_status& one) { return one.tracking_rows; });
 }
 
 void add_node(exposition& out, const snapshot& snapshot) {
@@ -224,6 +227,16 @@ void add_node(exposition& out, const snapshot& snapshot) {
     restarts.add({{"actor", actor.name}}, actor.restarts);
     alive.add({{"actor", actor.name}}, actor.alive);
   }
+  auto& connections = out.gauge("penstock_database_connections", "Connections that the pipelines have open");
+  auto& connections_max = out.gauge("penstock_database_connections_max", "As configured; of servers");
+  for (const auto& database : snapshot.databases) {
+    connections.add({{"database", database.name}}, std::uint64_t{database.connections});
+    if (database.connections_max)
+      connections_max.add({{"database", database.name}}, std::uint64_t{*database.connections_max});
+  }
+  auto& raised = out.gauge("penstock_alerts_raised", "1 while the alert is raised");
+  for (const auto& alert : snapshot.alerts)
+    raised.add({{"rule", alert.rule}, {"pipeline", alert.pipeline}}, alert.state == alert_state::raised);
   auto& broker = out.gauge("penstock_broker_running", "1 while the embedded broker runs");
   for (const auto& one : snapshot.brokers)
     broker.add({{"broker", one.name}}, one.pid != 0);

@@ -40,6 +40,11 @@ void publish_shard_board::backlog(std::uint64_t rows) {
   status_.backlog = rows;
 }
 
+void publish_shard_board::lag(std::chrono::microseconds row_to_acknowledgement) {
+  std::lock_guard lock{mutex_};
+  status_.lag.record(static_cast<std::uint64_t>(std::max<std::int64_t>(0, row_to_acknowledgement.count())), 1);
+}
+
 void publish_shard_board::window(std::uint32_t messages) {
   std::lock_guard lock{mutex_};
   status_.window = messages;
@@ -74,30 +79,6 @@ publish_shard_status publish_shard_board::status(monotonic now) const {
   return status;
 }
 
-void publish_board::running() {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::running;
-  status_.reason.clear();
-}
-
-void publish_board::waiting(std::string_view reason) {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::waiting;
-  status_.reason = reason;
-}
-
-void publish_board::stopped(std::string_view reason) {
-  std::lock_guard lock{mutex_};
-  status_.state = writer_state::stopped;
-  status_.reason = reason;
-}
-
-void publish_board::failed(std::string_view error, wall_time now) {
-  std::lock_guard lock{mutex_};
-  status_.last_error = error;
-  status_.last_error_at = now;
-}
-
 void publish_board::polled(std::uint64_t gaps, std::uint64_t gaps_given_up) {
   std::lock_guard lock{mutex_};
   ++status_.polls;
@@ -120,11 +101,6 @@ void publish_board::found_late(std::uint64_t rows) {
   status_.found_late += rows;
 }
 
-void publish_board::tracking_rows(std::uint64_t count) {
-  const std::lock_guard lock{mutex_};
-  status_.tracking_rows = count;
-}
-
 void publish_board::paused(bool paused) {
   std::lock_guard lock{mutex_};
   status_.paused = paused;
@@ -135,19 +111,23 @@ bool publish_board::paused() const {
   return status_.paused;
 }
 
-void publish_board::oldest(std::chrono::milliseconds age) {
+void publish_board::oldest(std::optional<wall_time> since) {
   std::lock_guard lock{mutex_};
-  status_.oldest = age;
+  oldest_ = since;
 }
 
-void publish_board::lag(std::chrono::microseconds row_to_acknowledgement) {
+void publish_board::tracking_rows(std::uint64_t count) {
   std::lock_guard lock{mutex_};
-  status_.lag.record(static_cast<std::uint64_t>(std::max<std::int64_t>(0, row_to_acknowledgement.count())), 1);
+  status_.tracking_rows = count;
 }
 
-publish_status publish_board::status() const {
+publish_status publish_board::status(wall_time now) const {
   std::lock_guard lock{mutex_};
-  return status_;
+  auto status = status_;
+  // The clock of the database, which wrote the time, may be ahead.
+  if (oldest_ && *oldest_ < now)
+    status.oldest = std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest_);
+  return status;
 }
 
 } // namespace penstock::telemetry

@@ -47,28 +47,25 @@ struct publish_shard_status {
   std::uint32_t window = 0;
   std::uint64_t backlog = 0; ///< rows that are read and not yet claimed
   double sent_rate = 0;      ///< a second, over the last ten
+  histogram lag; ///< from the row's `order`, where it is a time, to the broker's acknowledgement, in microseconds
 };
 
-struct publish_status {
+struct publish_status : worker_status {
   std::string name;
   publish_account account; ///< the sum over the shards
   std::uint64_t reclaimed = 0;
-  writer_state state = writer_state::waiting; ///< of the poller
-  std::string reason = "starting";            ///< empty while it runs
-  std::string last_error;
-  std::optional<wall_time> last_error_at;
   std::uint64_t backlog = 0;
   std::uint64_t repeats_avoided = 0; ///< rows that were read again and are tracked already
   std::uint64_t found_late = 0;      ///< rows that became visible after rows behind them
   std::uint64_t gaps = 0;            ///< ids that are waited for, as ranges
   std::uint64_t gaps_given_up = 0;
-  std::uint64_t tracking_rows = 0; ///< in the tracking table, when it was last counted
   std::uint64_t polls = 0;
   std::uint64_t commits = 0;
   bool paused = false;
   double sent_rate = 0;
-  std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is read and not acknowledged
-  histogram lag; ///< from the row's `order`, where it is a time, to the broker's acknowledgement, in microseconds
+  std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is not acknowledged
+  histogram lag;                       ///< of all shards
+  std::uint64_t tracking_rows = 0;     ///< in the tracking table, when it was last counted
   std::vector<publish_shard_status> shards;
 };
 
@@ -80,6 +77,7 @@ public:
   void begin();
   void apply(const publish_delta& delta, monotonic now = std::chrono::steady_clock::now());
   void backlog(std::uint64_t rows);
+  void lag(std::chrono::microseconds row_to_acknowledgement);
   void window(std::uint32_t messages);
   void connected(bool session_present, std::uint8_t protocol);
   void session_lost();
@@ -92,26 +90,21 @@ private:
   rate_meter sent_;
 };
 
-class publish_board {
+class publish_board : public worker_board<publish_status> {
 public:
-  void running();
-  void waiting(std::string_view reason);
-  void stopped(std::string_view reason);
-  void failed(std::string_view error, wall_time now);
   void polled(std::uint64_t gaps, std::uint64_t gaps_given_up);
   void committed();
   void repeats_avoided(std::uint64_t rows);
   void found_late(std::uint64_t rows);
-  void tracking_rows(std::uint64_t count);
   void paused(bool paused);
   bool paused() const; ///< what was asked for last: a poller that starts again goes by it
-  void oldest(std::chrono::milliseconds age);
-  void lag(std::chrono::microseconds row_to_acknowledgement);
-  publish_status status() const; ///< but for name and shards
+  /// The `order` of the oldest row that waits, where it is a time; nothing: none does.
+  void oldest(std::optional<wall_time> since);
+  void tracking_rows(std::uint64_t count);
+  publish_status status(wall_time now) const; ///< but for name, shards, and what is their sum
 
 private:
-  mutable std::mutex mutex_;
-  publish_status status_;
+  std::optional<wall_time> oldest_;
 };
 
 } // namespace penstock::telemetry

@@ -110,7 +110,8 @@ json of(const publish_shard_status& shard) {
           {"sessions_lost", connection.sessions_lost},
           {"window", shard.window},
           {"backlog", shard.backlog},
-          {"sent_per_second", one_decimal(shard.sent_rate)}};
+          {"sent_per_second", one_decimal(shard.sent_rate)},
+          {"lag_ms", of(shard.lag)}};
 }
 
 json of(const publish_status& pipeline) {
@@ -134,10 +135,23 @@ json of(const publish_status& pipeline) {
           {"gaps_given_up", pipeline.gaps_given_up},
           {"polls", pipeline.polls},
           {"commits", pipeline.commits},
+          {"tracking_rows", pipeline.tracking_rows},
           {"shards", shards}};
 }
 
+json of(const alert_status& alert) {
+  return {{"rule", alert.rule},     {"pipeline", alert.pipeline},    {"state", name_of(alert.state)},
+          {"metric", alert.metric}, {"value", alert.value},          {"threshold", alert.threshold},
+          {"unit", alert.unit},     {"since", rfc3339(alert.since)}, {"text", alert.text}};
+}
+
 } // namespace
+
+std::string to_json(const alert_status& alert, std::string_view node) {
+  json payload{{"node", node}};
+  payload.update(of(alert));
+  return payload.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 std::string to_json(const snapshot& snapshot, int indent) {
   const auto& node = snapshot.node;
@@ -153,6 +167,15 @@ std::string to_json(const snapshot& snapshot, int indent) {
     publishes[pipeline.name] = of(pipeline);
     balanced = balanced && pipeline.account.balanced();
   }
+  json alerts = json::array();
+  for (const auto& alert : snapshot.alerts)
+    if (alert.state == alert_state::raised)
+      alerts.push_back(of(alert));
+  json databases = json::object();
+  for (const auto& database : snapshot.databases)
+    databases[database.name] = {
+      {"connections", database.connections},
+      {"connections_max", database.connections_max ? json(*database.connections_max) : json(nullptr)}};
   json actors = json::object();
   for (const auto& actor : snapshot.actors)
     actors[actor.name] = {
@@ -173,10 +196,12 @@ std::string to_json(const snapshot& snapshot, int indent) {
                        {"ready", verdict.ready},
                        {"not_ready", verdict.reasons},
                        {"balanced", balanced},
+                       {"alerts", alerts},
                        {"pipelines", pipelines},
                        {"publish", publishes},
                        {"actors", actors},
-                       {"brokers", brokers}};
+                       {"brokers", brokers},
+                       {"databases", databases}};
   // Reasons quote what peers sent, which need not be UTF-8.
   return status.dump(indent, ' ', false, json::error_handler_t::replace);
 }

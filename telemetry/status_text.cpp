@@ -199,11 +199,12 @@ void print_publish(std::string& out, const std::string& name, const ordered_json
     print_line(out,
                fmt::format("row to acknowledgement: p50 {}, p90 {}, p99 {}, longest {}", duration(number(lag, "p50")),
                            duration(number(lag, "p90")), duration(number(lag, "p99")), duration(number(lag, "max"))));
-  print_line(out, fmt::format("poller {}{}: {} looks, {} commits; {} rows found late, {} repeats avoided, {} gaps",
+  print_line(out, fmt::format("poller {}{}: {} looks, {} commits; {} rows found late, {} repeats avoided, {} gaps; {} "
+                              "rows tracked",
                               text(pipeline, "state"), pipeline.value("paused", false) ? ", PAUSED" : "",
                               grouped(whole(pipeline, "polls")), grouped(whole(pipeline, "commits")),
                               grouped(whole(pipeline, "found_late")), grouped(whole(pipeline, "repeats_avoided")),
-                              grouped(whole(pipeline, "gaps"))));
+                              grouped(whole(pipeline, "gaps")), grouped(whole(pipeline, "tracking_rows"))));
   if (const auto error = text(pipeline, "last_error"); !error.empty())
     print_line(out, fmt::format("last error, {}: {}", text(pipeline, "last_error_at"), error));
   print_publish_equation(out, object(pipeline, "account"));
@@ -214,6 +215,17 @@ void print_publish(std::string& out, const std::string& name, const ordered_json
                 grouped(whole(object(shard, "account"), "in_flight")), grouped(whole(shard, "window")),
                 grouped(whole(shard, "backlog")), connection_of(shard)});
   shards.print(out);
+}
+
+void print_databases(std::string& out, const ordered_json& databases) {
+  for (const auto& [name, database] : databases.items()) {
+    const auto connections = whole(database, "connections");
+    const auto most = database.find("connections_max");
+    out +=
+      most != database.end() && most->is_number()
+        ? fmt::format("  database {}: {} of {} connections\n", visible(name), connections, most->get<std::uint64_t>())
+        : fmt::format("  database {}: {} connections\n", visible(name), connections);
+  }
 }
 
 void print_actors(std::string& out, const ordered_json& actors) {
@@ -235,6 +247,9 @@ std::string print(const ordered_json& status) {
   out +=
     fmt::format("  up {}, pid {}, {:.1f} CPU seconds, {} resident\n", duration(number(node, "uptime_seconds") * 1'000),
                 whole(node, "pid"), number(node, "cpu_seconds"), bytes(whole(node, "resident_bytes")));
+  for (const auto& alert : object(status, "alerts"))
+    print_line(out, fmt::format("ALERT {} of {}, since {}: {}", text(alert, "rule"), text(alert, "pipeline"),
+                                text(alert, "since"), text(alert, "text")));
   for (const auto& reason : object(status, "not_ready"))
     print_line(out, visible(reason.get<std::string>()));
   for (const auto& [name, broker] : object(status, "brokers").items()) {
@@ -242,6 +257,7 @@ std::string print(const ordered_json& status) {
     out += pid == 0 ? fmt::format("  broker {} is DOWN\n", visible(name))
                     : fmt::format("  broker {} on port {}, pid {}\n", visible(name), whole(broker, "port"), pid);
   }
+  print_databases(out, object(status, "databases"));
   for (const auto& [name, pipeline] : object(status, "pipelines").items())
     print_pipeline(out, name, pipeline);
   for (const auto& [name, pipeline] : object(status, "publish").items())

@@ -662,4 +662,80 @@ TEST_F(publish_test, at_least_once_a_row_that_somebody_else_has_recorded_stays_a
   EXPECT_EQ(status().repeats_avoided, 1u);
 }
 
+TEST_F(publish_test, the_age_of_the_oldest_row_is_shown_until_it_is_acknowledged) {
+  table->since = wall_now() - 7s;
+  begin();
+  EXPECT_EQ(status().oldest, 0s);
+  rows(1, 1);
+  pass(2s);
+  EXPECT_GE(status().oldest, 7s);
+  script->received(1);
+  settle();
+  script->done(1);
+  pass(2s);
+  EXPECT_EQ(status().oldest, 0s);
+  EXPECT_EQ(status().shards.at(0).lag.count(), 1u);
+  EXPECT_GE(status().lag.max(), 7'000'000u);
+}
+
+TEST_F(publish_test, rows_that_nobody_reads_while_the_broker_is_away_count_as_waiting) {
+  table->since = wall_now() - 7s;
+  begin();
+  script->disconnect();
+  rows(1, 3);
+  pass(3s);
+  EXPECT_THAT(script->published, IsEmpty());
+  EXPECT_GE(status().oldest, 7s);
+  script->ask_to_dial();
+  settle();
+  script->connect(true);
+  pass(1s);
+  for (const std::uint64_t seq : {1u, 2u, 3u}) {
+    script->received(seq);
+    settle();
+    script->done(seq);
+  }
+  pass(2s);
+  EXPECT_EQ(records->count("sent"), 3u);
+  EXPECT_EQ(status().oldest, 0s);
+}
+
+TEST_F(publish_test, rows_that_are_tracked_already_do_not_wait_while_the_broker_is_away) {
+  table->since = wall_now() - 7s;
+  rows(1, 3);
+  begin();
+  pass(1s);
+  for (const std::uint64_t seq : {1u, 2u, 3u}) {
+    script->received(seq);
+    settle();
+    script->done(seq);
+  }
+  pass(1s);
+  records->cursor->floor.clear(); // as where a gap below them keeps the floor down
+  caf::anon_send_exit(poller, caf::exit_reason::kill);
+  caf::anon_send_exit(publishers[0], caf::exit_reason::kill);
+  publishers.clear();
+  settle();
+  spawn_poller();
+  spawn_publisher();
+  pass(3s);
+  EXPECT_EQ(status().oldest, 0s);
+  rows(4, 4);
+  pass(3s);
+  EXPECT_GE(status().oldest, 7s);
+}
+
+TEST_F(publish_test, what_waits_is_no_longer_shown_by_a_fenced_poller) {
+  table->since = wall_now() - 7s;
+  begin();
+  rows(1, 1);
+  pass(2s);
+  EXPECT_GE(status().oldest, 7s);
+  records->shards.at(0).epoch = 7;
+  rows(2, 2);
+  pass(2s);
+  EXPECT_EQ(status().state, telemetry::writer_state::stopped);
+  EXPECT_EQ(status().oldest, 0s);
+}
+
 } // namespace penstock::actors

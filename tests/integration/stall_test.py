@@ -43,8 +43,8 @@ class Stall(Case):
         self.assertEqual((verdict["missing"], verdict["repeated"]), (0, 0))
         self.assertEqual(verdict["stored"], verdict["sent"])
         wait_until(lambda: node.get("/readyz")[0] == 200, "ready again")
-        self.assertIn("lag over 2000 ms", node.log.read_text())
-        wait_until(lambda: "caught up" in node.log.read_text(), "it says that it has caught up")
+        self.assertRegex(node.log.read_text(), r"slow of telemetry is raised: lag [0-9.]+ s, over 2s")
+        wait_until(lambda: "slow of telemetry is cleared" in node.log.read_text(), "it says that it has caught up")
         self.assert_balanced(node)
         self.assertEqual(node.stop(), 0)
 

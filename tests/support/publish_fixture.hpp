@@ -21,6 +21,7 @@ namespace penstock::testing {
 struct memory_table {
   std::map<std::int64_t, std::string> rows; ///< the monitor by id
   std::size_t padding = 0;                  ///< bytes in each payload
+  std::optional<wall_time> since;           ///< when all of them were made; nothing: `order` is no time
   std::uint64_t reads = 0;
   std::optional<error> failure;
 };
@@ -69,6 +70,7 @@ private:
     made.id = row.first;
     made.record_id = std::to_string(row.first);
     made.order = made.record_id;
+    made.since = table_->since;
     made.topic = "t/" + row.second;
     made.payload = "payload " + made.record_id + std::string(table_->padding, '.');
     made.hash = std::hash<std::string>{}(row.second);

@@ -23,6 +23,13 @@ TEST(topic_pattern, has_levels_names_and_a_filter) {
   EXPECT_EQ(pattern->filter(), "users/+/+/devices/+/#");
 }
 
+TEST(topic_pattern, is_a_topic_once_its_names_have_values) {
+  const auto pattern = topic_pattern::parse("a/{node}//{rule}/+/#");
+  ASSERT_TRUE(pattern);
+  EXPECT_EQ(pattern->topic({{"node", "n1"}, {"rule", "slow"}, {"other", "x"}}), "a/n1//slow/+/#");
+  EXPECT_EQ(pattern->topic({{"node", "n1"}}), "a/n1//{rule}/+/#");
+}
+
 TEST(topic_pattern, levels_may_be_empty) {
   for (const char* text : {"/", "a//b", "/a", "a/", "#", "+", "a", "$SYS/broker/+"}) {
     const auto pattern = topic_pattern::parse(text);

@@ -39,6 +39,29 @@ TEST(value, sizes_have_a_unit) {
     EXPECT_FALSE(parse_size(text)) << text;
 }
 
+TEST(value, counts_may_be_thousands_or_more) {
+  EXPECT_EQ(*parse_count("0"), 0u);
+  EXPECT_EQ(*parse_count("500"), 500u);
+  EXPECT_EQ(*parse_count("20k"), 20'000u);
+  EXPECT_EQ(*parse_count("10M"), 10'000'000u);
+  EXPECT_EQ(*parse_count("1G"), 1'000'000'000u);
+  for (const char* text : {"", "M", "1.5M", "10m", "-1", "1%", "99999999999G"})
+    EXPECT_FALSE(parse_count(text)) << text;
+  for (const char* text : {"0", "1", "1001", "20k", "10M", "3G"})
+    EXPECT_EQ(count_to_text(*parse_count(text)), text);
+}
+
+TEST(value, percentages_have_two_decimals_at_most) {
+  EXPECT_EQ(*parse_percentage("1%"), 100u);
+  EXPECT_EQ(*parse_percentage("0.25%"), 25u);
+  EXPECT_EQ(*parse_percentage("12.5%"), 1'250u);
+  EXPECT_EQ(*parse_percentage("0%"), 0u);
+  for (const char* text : {"", "%", "1", "1 %", ".5%", "1.%", "0.125%", "-1%", "1e1%", "1.-1%", "1%%", "9999999%"})
+    EXPECT_FALSE(parse_percentage(text)) << text;
+  for (const char* text : {"0%", "1%", "0.25%", "0.05%", "12.5%", "99.99%"})
+    EXPECT_EQ(percentage_to_text(*parse_percentage(text)), text);
+}
+
 TEST(value, addresses_are_host_and_port) {
   EXPECT_EQ(*parse_address("0.0.0.0:0"), (address{"0.0.0.0", 0}));
   EXPECT_EQ(*parse_address("[::1]:80"), (address{"::1", 80}));

@@ -100,6 +100,33 @@ TEST_F(presence_test, leaves_its_last_will_when_it_is_cut_off) {
   }
 }
 
+TEST_F(presence_test, keeps_the_last_text_of_a_topic_retained_through_an_outage) {
+  auto options = alert_options_of(broker.options("x").broker, "i1", "n", "1.2");
+  EXPECT_EQ(options.client_id, "penstock-i1-alerts-n");
+  presence node{options, {}, [](const std::string&) {}};
+  node.retain("site/1", "first");
+  node.start();
+  watch();
+  ASSERT_TRUE(await_status("first"));
+  broker.process().stop();
+  node.retain("site/1", "second");
+  node.retain("site/1", "third");
+  node.retain("site/2", "other");
+  ASSERT_TRUE(broker.process().start());
+  recorder late;
+  client reader{io, broker.options("late", {"site/#"}), late.handlers()};
+  reader.start();
+  const auto has = [&](const std::string& topic, const std::string& payload) {
+    return std::any_of(late.received.begin(), late.received.end(),
+                       [&](const auto& message) { return message.topic == topic && message.payload == payload; });
+  };
+  EXPECT_TRUE(late.await([&] { return has("site/1", "third") && has("site/2", "other"); }));
+  const std::lock_guard lock{late.mutex};
+  EXPECT_TRUE(std::all_of(late.received.begin(), late.received.end(),
+                          [](const auto& message) { return message.topic == "site/1" || message.topic == "site/2"; }))
+    << "no status: it has no topic";
+}
+
 TEST(presence, stops_quickly_while_no_broker_is_there) {
   presence_options options;
   options.broker.port = 1; // nobody listens

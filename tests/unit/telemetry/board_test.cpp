@@ -96,6 +96,32 @@ TEST(board, a_pipeline_is_the_sum_of_its_shards) {
   EXPECT_DOUBLE_EQ(pipeline.committed_rate, 120);
 }
 
+TEST(board, a_connection_counts_while_it_is_open) {
+  board board;
+  const auto database = board.database("plant", 20);
+  const auto connections = [&] { return look(board).databases.at(0).connections; };
+  {
+    const auto one = database->opened();
+    const auto other = database->opened();
+    EXPECT_EQ(connections(), 2u);
+  }
+  EXPECT_EQ(connections(), 0u);
+  EXPECT_EQ(board.database("plant"), database);
+  EXPECT_EQ(look(board).databases.at(0).connections_max, 20u);
+}
+
+TEST(board, the_age_of_the_oldest_row_grows_while_nobody_says_anything) {
+  board board;
+  const auto poller = board.publish("TableA");
+  const auto oldest_at = [&](wall_time now) { return board.snapshot(now, start).publishes.at(0).oldest; };
+  EXPECT_EQ(oldest_at(noon), 0ms);
+  poller->oldest(noon);
+  EXPECT_EQ(oldest_at(noon + 9s), 9s);
+  EXPECT_EQ(oldest_at(noon - 1s), 0ms) << "the clock that wrote it is ahead";
+  poller->oldest(std::nullopt);
+  EXPECT_EQ(oldest_at(noon + 9s), 0ms);
+}
+
 TEST(board, lag_grows_with_time_and_ends_with_the_last_acknowledgement) {
   board board;
   const auto shard = board.shard("telemetry", 0);

@@ -116,6 +116,17 @@ TEST(metrics, the_latency_histogram_is_cumulative_and_ends_with_everything) {
   EXPECT_NEAR(samples.at(R"(penstock_commit_latency_seconds_sum{pipeline="telemetry"})"), 3'722, 0.001);
 }
 
+TEST(metrics, show_alerts_connections_and_the_size_of_the_tracking_table) {
+  const auto samples = parse(to_prometheus(sample())).samples;
+  EXPECT_EQ(samples.at(R"(penstock_alerts_raised{rule="slow",pipeline="TableA"})"), 1);
+  EXPECT_EQ(samples.at(R"(penstock_alerts_raised{rule="failing",pipeline="TableA"})"), 0);
+  EXPECT_EQ(samples.at(R"(penstock_database_connections{database="plant"})"), 1);
+  EXPECT_EQ(samples.at(R"(penstock_database_connections_max{database="plant"})"), 20);
+  EXPECT_FALSE(samples.contains(R"(penstock_database_connections_max{database="file"})"));
+  EXPECT_EQ(samples.at(R"(penstock_publish_tracking_rows{pipeline="TableA"})"), 12'345'678);
+  EXPECT_EQ(samples.at(R"(penstock_publish_lag_seconds_count{pipeline="TableA",shard="1"})"), 1);
+}
+
 TEST(metrics, large_counters_keep_every_digit) {
   board board;
   board.shard("p", 0)->apply({.received = 1'234'567'890'123, .in_flight = 0});

@@ -48,8 +48,30 @@ inline snapshot sample() {
   poller->found_late(42);
   poller->repeats_avoided(4);
   poller->committed();
-  poller->oldest(2'500ms);
-  poller->lag(3ms);
+  poller->oldest(noon - 2'500ms);
+  poller->tracking_rows(12'345'678);
+  sent->lag(3ms);
+  board.publish_shard("TableA", 1)->lag(40ms);
+  const auto open = board.database("plant", 20)->opened();
+  board.database("file");
+  board.alerts({{.rule = "slow",
+                 .pipeline = "TableA",
+                 .metric = "lag",
+                 .state = alert_state::raised,
+                 .value = 7'200,
+                 .threshold = 5'000,
+                 .unit = "ms",
+                 .since = noon - 3s,
+                 .text = "lag 7.2 s, over 5s"},
+                {.rule = "failing",
+                 .pipeline = "TableA",
+                 .metric = "failure_rate",
+                 .state = alert_state::cleared,
+                 .value = 0,
+                 .threshold = 1,
+                 .unit = "percent",
+                 .since = noon - 60s,
+                 .text = "failure_rate 0.00 %, not over 1%"}});
   auto taken = board.snapshot(noon, start);
   taken.process = {.pid = 42, .cpu_seconds = 1.5, .resident_bytes = 12'345'678};
   return taken;

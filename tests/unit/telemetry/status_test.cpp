@@ -35,7 +35,7 @@ void expect_documented(const json& value, const std::string& text, bool keys_are
       }
       expect_documented(member, text,
                         key == "pipelines" || key == "publish" || key == "actors" || key == "brokers" ||
-                          key == "rejected");
+                          key == "databases" || key == "rejected");
     }
   }
 }
@@ -84,6 +84,39 @@ TEST(status_text, shows_a_publish_pipeline) {
   EXPECT_THAT(text, HasSubstr("publish TableA: sent "));
   EXPECT_THAT(text, HasSubstr("1,234,577 claimed = 1,234,010 sent + 60 refused + 7 held + 500 in flight: balanced"));
   EXPECT_THAT(text, HasSubstr("the poller is waiting: database_busy: locked"));
+}
+
+TEST(status_json, has_the_alerts_that_are_raised) {
+  const auto alerts = json::parse(to_json(sample()))["alerts"];
+  ASSERT_EQ(alerts.size(), 1u);
+  EXPECT_EQ(alerts[0]["rule"], "slow");
+  EXPECT_EQ(alerts[0]["state"], "raised");
+  EXPECT_EQ(alerts[0]["value"], 7'200);
+  EXPECT_EQ(alerts[0]["since"], "2026-03-01T11:59:57.000Z");
+  const auto payload = json::parse(to_json(sample().alerts.at(1), "a"));
+  EXPECT_EQ(payload["node"], "a");
+  EXPECT_EQ(payload["state"], "cleared");
+  EXPECT_EQ(payload["unit"], "percent");
+}
+
+TEST(status_json, has_the_use_of_connections_and_of_the_tracking_table) {
+  const auto status = json::parse(to_json(sample()));
+  EXPECT_EQ(status["databases"]["plant"]["connections"], 1);
+  EXPECT_EQ(status["databases"]["plant"]["connections_max"], 20);
+  EXPECT_TRUE(status["databases"]["file"]["connections_max"].is_null());
+  EXPECT_EQ(status["publish"]["TableA"]["tracking_rows"], 12'345'678);
+  EXPECT_NEAR(status["publish"]["TableA"]["shards"][1]["lag_ms"]["max"].get<double>(), 40, 0.1);
+  EXPECT_EQ(status["publish"]["TableA"]["lag_ms"]["count"], 2) << "of all shards";
+}
+
+TEST(status_text, shows_raised_alerts_before_all_else) {
+  const auto text = text_of(sample());
+  const auto alert = text.find("  ALERT slow of TableA, since 2026-03-01T11:59:57.000Z: lag 7.2 s, over 5s\n");
+  ASSERT_NE(alert, std::string::npos) << text;
+  EXPECT_LT(alert, text.find("is not connected"));
+  EXPECT_EQ(text.find("failing"), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("  database plant: 1 of 20 connections\n"));
+  EXPECT_THAT(text, HasSubstr("  database file: 0 connections\n"));
 }
 
 TEST(status_json, is_valid_whatever_a_peer_said) {
