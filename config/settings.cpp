@@ -242,9 +242,8 @@ named_sections describe_columns(std::vector<column>& columns) {
 
 section describe_batch(batch_limits& b) {
   return {
-    setting{"records_max", &b.records_max, "Most records in one transaction. A batch never waits to fill up."}
-      .between(1, 100'000)
-      .reloadable(),
+    setting{"records_max", &b.records_max, "Most records in one transaction. A batch never waits to fill up."}.between(
+      1, 100'000),
   };
 }
 
@@ -303,8 +302,7 @@ section describe_ingest(ingest& i) {
     {"batch", describe_batch(i.batch), "Limits of one transaction."},
     {"in_flight", describe_in_flight(i.in_flight), "Limits of what is read and not committed yet, for each shard."},
     setting{"lag_warning", &i.lag_warning, "A message that waits longer for its commit is logged and shown as lag."}
-      .between(1ms, 24h)
-      .reloadable(),
+      .between(1ms, 24h),
   };
 }
 
@@ -459,8 +457,7 @@ section describe_publish(publish& p) {
     setting{"publish_timeout", &p.publish_timeout, "Without a confirmation for so long, the connection is made anew."}
       .between(100ms, 1h),
     setting{"lag_warning", &p.lag_warning, "A row that waits longer for its confirmation is logged and shown as lag."}
-      .between(1ms, 24h)
-      .reloadable(),
+      .between(1ms, 24h),
   };
   all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   return all;
@@ -476,8 +473,7 @@ section describe_control(control& c) {
 
 section describe_log(log& l) {
   return {
-    setting{"level", one_of(l.level, {"trace", "debug", "info", "warning", "error"}), "Least severity that is logged."}
-      .reloadable(),
+    setting{"level", one_of(l.level, {"trace", "debug", "info", "warning", "error"}), "Least severity that is logged."},
     {"format", one_of<log_format>(l.format, {{"text", log_format::text}, {"json", log_format::json}}),
      "`text` for people, `json` for machines."},
   };
@@ -516,11 +512,6 @@ section describe(document& d) {
 
 setting setting::required() && {
   is_required = true;
-  return std::move(*this);
-}
-
-setting setting::reloadable() && {
-  is_reloadable = true;
   return std::move(*this);
 }
 
