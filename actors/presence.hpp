@@ -25,9 +25,11 @@ namespace penstock::actors {
 
 struct presence_config {
   std::string node_id; ///< stable over restarts, so that a new connection takes the place of a lost one
+  std::string node;
   std::string version;
-  config::configuration configuration; ///< with `control`
-  telemetry::board* board = nullptr;   ///< both outlive the actor
+  config::control control;
+  config::broker broker;             ///< of `control`
+  telemetry::board* board = nullptr; ///< both outlive the actor
   actor_directory* directory = nullptr;
 };
 
