@@ -43,8 +43,9 @@ struct poller_config {
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
-  std::size_t claims_bytes_max = 8u << 20;          ///< payload in one transaction; a single row may be larger
-  std::chrono::milliseconds renew_every{2'000};     ///< the epochs are checked while nothing is written
+  std::size_t claims_bytes_max = 8u << 20; ///< payload in one transaction; a single row may be larger
+  /// The epochs are checked while nothing is written; and whether the pipeline is paused.
+  std::chrono::milliseconds renew_every{2'000};
   std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
   std::chrono::milliseconds pace_max{50};           ///< the longest that a commit waits for more to write
   std::chrono::milliseconds drain_max{5'000};       ///< at the end: for handshakes that are open
@@ -104,6 +105,7 @@ struct poller_state {
   monotonic step_at;
   monotonic next_poll;
   monotonic next_renewal;
+  monotonic next_pause_check;
   monotonic last_commit;
   monotonic::duration commit_took{}; ///< with the look for rows before it
   std::uint64_t gathered = 0;        ///< answers since then
@@ -116,7 +118,8 @@ struct poller_state {
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
   bool failing = false;
-  bool paused = false;
+  bool paused = false;           ///< by the control topic
+  bool paused_lastingly = false; ///< by the tracking database
   bool stopping = false;
   monotonic stopping_since;
   std::optional<std::uint64_t> successor; ///< fenced: the heartbeat of who owns the shards now
@@ -135,6 +138,7 @@ struct poller_state {
   result<void> step();
   result<void> open();
   void works();
+  result<void> read_pause();
   result<void> find_rows();
   result<void> commit();
   round collect();
@@ -164,6 +168,7 @@ struct poller_state {
   std::size_t pending_rows() const;
   std::size_t open_claims() const;
   bool drained() const;
+  bool is_paused() const { return paused || paused_lastingly; }
   void watch_lag();
 };
 

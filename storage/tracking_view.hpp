@@ -36,6 +36,8 @@ public:
   tracking_view& operator=(tracking_view&&) = delete;
 
   result<std::map<std::string, std::uint64_t>> counts();
+  /// By `penstock tables pause`.
+  result<bool> paused();
   /// Newest first.
   result<std::vector<unsent_record>> unsent(std::size_t limit);
   /// Forgets that they were refused or held, so that the poller's sweep finds their rows again and claims them anew, as

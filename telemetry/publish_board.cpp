@@ -122,12 +122,17 @@ void publish_board::found_late(std::uint64_t rows) {
 
 void publish_board::paused(bool paused) {
   std::lock_guard lock{mutex_};
-  status_.paused = paused;
+  paused_ = paused;
 }
 
 bool publish_board::paused() const {
   std::lock_guard lock{mutex_};
-  return status_.paused;
+  return paused_;
+}
+
+void publish_board::paused_lastingly(bool paused) {
+  std::lock_guard lock{mutex_};
+  paused_lastingly_ = paused;
 }
 
 void publish_board::oldest(std::chrono::milliseconds age) {
@@ -142,7 +147,9 @@ void publish_board::lag(std::chrono::microseconds row_to_acknowledgement) {
 
 publish_status publish_board::status() const {
   std::lock_guard lock{mutex_};
-  return status_;
+  auto status = status_;
+  status.paused = paused_ || paused_lastingly_;
+  return status;
 }
 
 } // namespace penstock::telemetry

@@ -64,7 +64,7 @@ struct publish_status {
   std::uint64_t gaps_given_up = 0;
   std::uint64_t polls = 0;
   std::uint64_t commits = 0;
-  bool paused = false;
+  bool paused = false; ///< in memory or lastingly
   double sent_rate = 0;
   std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is read and not acknowledged
   histogram lag; ///< from the row's `order`, where it is a time, to the broker's acknowledgement, in microseconds
@@ -102,7 +102,8 @@ public:
   void repeats_avoided(std::uint64_t rows);
   void found_late(std::uint64_t rows);
   void paused(bool paused);
-  bool paused() const; ///< what was asked for last: a poller that starts again goes by it
+  bool paused() const;                ///< what was asked for last: a poller that starts again goes by it
+  void paused_lastingly(bool paused); ///< as the tracking database says
   void oldest(std::chrono::milliseconds age);
   void lag(std::chrono::microseconds row_to_acknowledgement);
   publish_status status() const; ///< but for name and shards
@@ -110,6 +111,8 @@ public:
 private:
   mutable std::mutex mutex_;
   publish_status status_;
+  bool paused_ = false;
+  bool paused_lastingly_ = false;
 };
 
 } // namespace penstock::telemetry
