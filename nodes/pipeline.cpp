@@ -185,6 +185,12 @@ child_spec publish_pipeline(node_context& context, const config::publish& pipeli
   return supervisor_of(context, std::move(config), std::move(children));
 }
 
+child_spec presence(node_context& context) {
+  const auto& configuration = context.configuration;
+  return presence_child({context.node_id, configuration.node.name, std::string{version()}, *configuration.control,
+                         configuration.brokers.at(configuration.control->broker), &context.board, &context.directory});
+}
+
 caf::actor start_root(caf::actor_system& system, node_context& context) {
   std::vector<child_spec> children;
   children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() +
@@ -196,8 +202,7 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
   for (const auto& [unused, pipeline] : context.configuration.publish)
     children.push_back(publish_pipeline(context, pipeline));
   if (context.configuration.control)
-    children.push_back(presence_child(
-      {context.node_id, std::string{version()}, context.configuration, &context.board, &context.directory}));
+    children.push_back(presence(context));
   auto config = supervised(context, "root");
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);
 }

@@ -235,6 +235,9 @@ std::string print(const ordered_json& status) {
   out +=
     fmt::format("  up {}, pid {}, {:.1f} CPU seconds, {} resident\n", duration(number(node, "uptime_seconds") * 1'000),
                 whole(node, "pid"), number(node, "cpu_seconds"), bytes(whole(node, "resident_bytes")));
+  if (const auto& read = object(status, "configuration"); whole(read, "reads") > 0)
+    print_line(out, fmt::format("configuration {}, {}: {}", read.value("taken", true) ? "read again" : "NOT TAKEN",
+                                text(read, "read_at"), text(read, "outcome")));
   for (const auto& reason : object(status, "not_ready"))
     print_line(out, visible(reason.get<std::string>()));
   for (const auto& [name, broker] : object(status, "brokers").items()) {
