@@ -271,6 +271,7 @@ struct publish {
   std::string topic; ///< with {Column}
   std::uint8_t qos = 2;
   bool retain = false;
+  bool in_flight_given = false;        ///< in_flight_max; otherwise it is a share of what the broker takes of all
   std::vector<published_field> fields; ///< with those of `add`; empty: all columns under their own names
   std::string payload;                 ///< a column that holds the payload, in place of fields
   detection detect;
@@ -282,7 +283,6 @@ struct publish {
   config::tracking tracking;
   lost_session_rule on_lost_session = lost_session_rule::resend;
   std::uint16_t in_flight_max = 1'000;  ///< messages of a shard whose handshake is open
-  bool in_flight_given = false;         ///< otherwise it is a share of what the broker takes of all
   std::uint32_t retries_max = 10;       ///< of a message that the broker has no room for, before it is refused
   milliseconds publish_timeout{30'000}; ///< without an acknowledgement the connection is made anew
   milliseconds lag_warning{5'000};

@@ -7,7 +7,6 @@
 
 #include <fstream>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace penstock::nodes {
@@ -16,19 +15,20 @@ namespace {
 
 using ::testing::HasSubstr;
 
+std::filesystem::path temporary_folder() {
+  std::string name = (std::filesystem::temp_directory_path() / "penstock-file-XXXXXX").string();
+  return ::mkdtemp(name.data());
+}
+
 struct file_test : ::testing::Test {
-  file_test() {
-    std::string name = (std::filesystem::temp_directory_path() / "penstock-file-XXXXXX").string();
-    folder = ::mkdtemp(name.data());
-    std::ofstream{file} << "one\n";
-  }
+  file_test() { std::ofstream{file} << "one\n"; }
   ~file_test() override { std::filesystem::remove_all(folder); }
 
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{folder}, {}));
   }
 
-  std::filesystem::path folder;
+  std::filesystem::path folder = temporary_folder();
   std::filesystem::path file = folder / "p.yaml";
 };
 
