@@ -107,10 +107,9 @@ TEST(diff, names_what_changed) {
   std::vector<std::string> found;
   for (const change& c : diff(before, after))
     found.push_back(c.path + ": " + c.before + " -> " + c.after);
-  EXPECT_THAT(found,
-              ::testing::ElementsAre("control.broker:  -> main", "control.status_topic:  -> \"penstock/{node}/status\"",
-                                     "ingest.p.lag_warning: 1s -> 2s", "ingest.p.shards: 1 -> 2",
-                                     "log.level: info -> debug"));
+  EXPECT_THAT(found, ::testing::ElementsAre(
+                       "control.broker:  -> main", "control.status_topic:  -> \"penstock/{node}/status\"",
+                       "ingest.p.lag_warning: 1s -> 2s", "ingest.p.shards: 1 -> 2", "log.level: info -> debug"));
 }
 
 TEST(diff, says_never_where_nothing_is_deleted) {
