@@ -21,6 +21,14 @@ void actor_directory::down(const std::string& name, const std::string& failure) 
   board_.actor_down(name, failure);
 }
 
+void actor_directory::forget(const std::string& name) {
+  {
+    const std::lock_guard lock{mutex_};
+    std::erase_if(actors_, [&](const auto& each) { return each.first == name || each.first.starts_with(name + "/"); });
+  }
+  board_.forget_actors(name);
+}
+
 caf::actor actor_directory::find(const std::string& name) const {
   const std::lock_guard lock{mutex_};
   const auto found = actors_.find(name);

@@ -22,6 +22,8 @@ public:
   void up(const std::string& name, const std::string& kind, const caf::actor& handle);
   /// `failure` is empty where the end was asked for.
   void down(const std::string& name, const std::string& failure);
+  /// It ended and does not come back, with all whose names begin with its own and a slash.
+  void forget(const std::string& name);
 
   /// Null where no actor of this name lives.
   caf::actor find(const std::string& name) const;

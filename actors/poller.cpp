@@ -181,12 +181,13 @@ void poller_state::on_step() {
     return schedule(time + config.takeover_after);
   if (stopping)
     return schedule(time + std::chrono::milliseconds{20});
-  const bool reading = finder && !paused && room() > pending_rows();
+  const bool reading = finder && !is_paused() && room() > pending_rows();
   if (reading && finder->read_was_full() && room() >= open_claims())
     return schedule_now();
   if (reading && (finder->read_was_full() || woken))
     return schedule_commit();
-  schedule(reading ? std::min(next_poll, next_renewal) : next_renewal);
+  const auto check = std::min(next_renewal, next_pause_check);
+  schedule(reading ? std::min(next_poll, check) : check);
 }
 
 result<void> poller_state::step() {
@@ -195,9 +196,27 @@ result<void> poller_state::step() {
   if (!tracking || !source)
     if (auto opened = open(); !opened)
       return opened;
+  if (auto read = read_pause(); !read)
+    return read;
   if (auto found = find_rows(); !found)
     return found;
   return commit();
+}
+
+/// Before anything is claimed, and then now and then: whoever pauses a pipeline need not know where it runs.
+result<void> poller_state::read_pause() {
+  if (now() < next_pause_check)
+    return {};
+  next_pause_check = now() + config.renew_every;
+  auto lasting = tracking->paused();
+  if (!lasting)
+    return lasting.error();
+  config.board->paused_lastingly(*lasting);
+  if (*lasting == std::exchange(paused_lastingly, *lasting))
+    return {};
+  woken = true;
+  log::info(component, config.name, "{}", paused_lastingly ? "paused" : "goes on");
+  return {};
 }
 
 result<void> poller_state::open() {
@@ -245,7 +264,7 @@ result<void> poller_state::open() {
         caf::anon_send(me, wake_atom_v);
     });
   // At once: that a connection opens does not show that it can be written.
-  next_poll = next_renewal = now();
+  next_poll = next_renewal = next_pause_check = now();
   woken = true;
   return {};
 }
@@ -310,7 +329,7 @@ result<void> poller_state::find_rows() {
   bytes_full = bytes_in_flight() >= config.in_flight_bytes_max;
   const auto free = room();
   const bool due = woken || finder->read_was_full() || time >= next_poll;
-  if (paused || stopping || !due || free <= waiting || waiting >= config.read_max)
+  if (is_paused() || stopping || !due || free <= waiting || waiting >= config.read_max)
     return {};
   woken = false;
   next_poll = time + config.pipeline.detect.poll;
@@ -487,7 +506,7 @@ poller_state::round poller_state::collect() {
     end_failures(number, now);
     take_ended(number, now);
   }
-  if (!stopping)
+  if (!stopping && !is_paused())
     make_claims(now);
   add_progress(now);
   return now;
@@ -881,6 +900,8 @@ poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> 
     [self](resume_atom) {
       self->state.paused = false;
       self->state.config.board->paused(false);
+      if (self->state.paused_lastingly)
+        log::warning(component, self->state.config.name, "stays paused, by `penstock tables pause`");
       self->state.schedule_now();
     },
     [self](step_atom, std::uint64_t timer) {

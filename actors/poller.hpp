@@ -44,9 +44,10 @@ struct poller_config {
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
-  std::size_t claims_bytes_max = 8u << 20;          ///< payload in one read or transaction; a single row may be larger
-  std::size_t in_flight_bytes_max = 64u << 20;      ///< payload that is read or claimed and has had no answer, about
-  std::chrono::milliseconds renew_every{2'000};     ///< the epochs are checked while nothing is written
+  std::size_t claims_bytes_max = 8u << 20;     ///< payload in one read or transaction; a single row may be larger
+  std::size_t in_flight_bytes_max = 64u << 20; ///< payload that is read or claimed and has had no answer, about
+  /// The epochs are checked while nothing is written; and whether the pipeline is paused.
+  std::chrono::milliseconds renew_every{2'000};
   std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
   std::chrono::milliseconds pace_max{50};           ///< the longest that a commit waits for more to write
   std::chrono::milliseconds drain_max{5'000};       ///< at the end: for handshakes that are open
@@ -115,6 +116,7 @@ struct poller_state {
   monotonic step_at;
   monotonic next_poll;
   monotonic next_renewal;
+  monotonic next_pause_check;
   monotonic last_commit;
   monotonic::duration commit_took{}; ///< with the look for rows before it
   std::uint64_t gathered = 0;        ///< answers since then
@@ -126,8 +128,9 @@ struct poller_state {
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
   bool failing = false;
-  bool bytes_full = false; ///< by in_flight_bytes_max, as of the last step
-  bool paused = false;
+  bool bytes_full = false;       ///< by in_flight_bytes_max, as of the last step
+  bool paused = false;           ///< by the control topic
+  bool paused_lastingly = false; ///< by the tracking database
   bool stopping = false;
   monotonic stopping_since;
   std::optional<std::uint64_t> successor; ///< fenced: the heartbeat of who owns the shards now
@@ -146,6 +149,7 @@ struct poller_state {
   result<void> step();
   result<void> open();
   void works();
+  result<void> read_pause();
   result<void> find_rows();
   result<void> commit();
   round collect();
@@ -184,6 +188,7 @@ struct poller_state {
   bool drained() const;
   /// QoS 1: rows are recorded when they are acknowledged, and not before.
   bool records_at_end() const { return config.pipeline.qos < 2; }
+  bool is_paused() const { return paused || paused_lastingly; }
   result<void> watch_lag();
 };
 

@@ -15,32 +15,20 @@ constexpr std::size_t command_bytes_max = 256;
 } // namespace
 
 bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) const {
-  bool found = false;
-  for (const auto& [name, settings] : config.configuration.ingest) {
-    if (!pipeline.empty() && name != pipeline)
-      continue;
-    found = true;
-    for (std::uint32_t shard = 0; shard < settings.shards; ++shard) {
-      config.board->shard(name, shard)->paused(pause); // also for one that is being restarted
-      const auto ingestor = config.directory->find(name + "/ingestor/" + std::to_string(shard));
-      if (ingestor && pause)
-        caf::anon_send(ingestor, pause_atom_v);
-      else if (ingestor)
-        caf::anon_send(ingestor, resume_atom_v);
-    }
-  }
-  for (const auto& [name, unused] : config.configuration.publish) {
-    if (!pipeline.empty() && name != pipeline)
-      continue;
-    found = true;
-    config.board->publish(name)->paused(pause);
-    const auto poller = config.directory->find(name + "/poller");
-    if (poller && pause)
-      caf::anon_send(poller, pause_atom_v);
-    else if (poller)
-      caf::anon_send(poller, resume_atom_v);
-  }
-  return found;
+  const auto tell = [&](const std::string& name) {
+    const auto actor = config.directory->find(name);
+    if (actor && pause)
+      caf::anon_send(actor, pause_atom_v);
+    else if (actor)
+      caf::anon_send(actor, resume_atom_v);
+  };
+  // The board first: an actor that is being restarted goes by it.
+  const auto told = config.board->pause(pipeline, pause);
+  for (const auto& [name, shard] : told.ingest)
+    tell(name + "/ingestor/" + std::to_string(shard));
+  for (const auto& name : told.publish)
+    tell(name + "/poller");
+  return !told.ingest.empty() || !told.publish.empty();
 }
 
 void presence_state::on_command(const std::string& command) {

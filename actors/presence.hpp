@@ -23,7 +23,6 @@ namespace penstock::actors {
 struct presence_config {
   std::string name = "presence";
   mqtt::presence_options connection;
-  config::configuration configuration;
   telemetry::board* board = nullptr; ///< both outlive the actor
   actor_directory* directory = nullptr;
 };

@@ -6,6 +6,7 @@
 #include <caf/exit_reason.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock::actors {
 
@@ -68,9 +69,47 @@ void supervisor_state::on_down(const caf::down_msg& down) {
   directory->down(found->spec.name, asked_for ? std::string{} : to_text(down.reason));
   if (halting)
     return stop_next();
-  if (asked_for)
-    return start_missing();
-  fail(*found, down.reason);
+  if (!asked_for)
+    return fail(*found, down.reason);
+  replace_ended();
+  start_missing();
+}
+
+void supervisor_state::change(const child_changes_ptr& changes) {
+  if (halting)
+    return;
+  changing.push_back(changes);
+  for (const auto& [name, spec] : changes->children) {
+    const auto found = std::find_if(children.begin(), children.end(),
+                                    [wanted = &name](const child& each) { return each.spec.name == *wanted; });
+    if (found != children.end()) {
+      found->leaving = true;
+      found->successor = spec;
+      stop(*found);
+    } else if (spec) {
+      start(children.emplace_back(child{*spec, {}}));
+    }
+  }
+  replace_ended();
+}
+
+/// Those that were to leave and have ended are forgotten, and their successors started.
+void supervisor_state::replace_ended() {
+  for (auto& each : children) {
+    if (!each.leaving || each.handle)
+      continue;
+    directory->forget(each.spec.name);
+    if (!each.successor)
+      continue;
+    each = child{*std::move(each.successor), {}};
+    start(each);
+  }
+  std::erase_if(children, [](const child& each) { return each.leaving && !each.handle; });
+  if (std::any_of(children.begin(), children.end(), [](const child& each) { return each.leaving; }))
+    return;
+  for (const auto& done : std::exchange(changing, {}))
+    if (done->on_done)
+      done->on_done();
 }
 
 void supervisor_state::fail(child& which, const caf::error& reason) {
@@ -145,7 +184,7 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor
       self->state.halt();
   });
   for (auto& spec : children)
-    state.children.push_back({std::move(spec), {}, false, true});
+    state.children.push_back(supervisor_state::child{std::move(spec), {}});
   for (auto& each : state.children)
     state.start(each);
   return {
@@ -153,6 +192,7 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor
       self->state.backing_off = false;
       self->state.start_missing();
     },
+    [self](const child_changes_ptr& changes) { self->state.change(changes); },
     [self](kill_atom, const caf::actor_addr& late) {
       for (auto& each : self->state.children)
         if (each.handle && each.stopping && each.handle.address() == late) {

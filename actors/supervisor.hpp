@@ -1,5 +1,5 @@
 // A supervisor starts its children in order, restarts those that fail, and gives up (which its own supervisor sees as a
-// failure) when they fail too often.
+// failure) when they fail too often. While it runs it takes, drops and replaces children (child_changes).
 #pragma once
 
 #include "actors/directory.hpp"
@@ -9,6 +9,8 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,19 @@ struct child_spec {
   restart_rule restart = restart_rule::permanent;
   std::chrono::milliseconds stop_timeout{20'000}; ///< asked to end, it is killed after this
 };
+
+/// What is to become of some of a supervisor's children; sent to it as a message. A child that has the name is asked to
+/// end, as at the end of the supervisor; only when it has ended the one of `spec` is started.
+struct child_changes {
+  struct change {
+    std::string name;
+    std::optional<child_spec> spec; ///< nothing: nobody takes its place
+  };
+  std::vector<change> children; ///< started in this order, as far as nobody has to end before
+  /// Runs in the supervisor when all of it is done; never where the supervisor ends before.
+  std::function<void()> on_done;
+};
+using child_changes_ptr = std::shared_ptr<const child_changes>; ///< never leaves the process
 
 struct supervisor_config {
   std::string name;
@@ -63,15 +78,18 @@ struct supervisor_state {
 
   struct child {
     child_spec spec;
-    caf::actor handle;     ///< null: not running
-    bool stopping = false; ///< its end was asked for
-    bool wanted = true;    ///< false: ended for good
+    caf::actor handle;                        ///< null: not running
+    bool stopping = false;                    ///< its end was asked for
+    bool wanted = true;                       ///< false: ended for good
+    bool leaving = false;                     ///< by child_changes: when it has ended it is forgotten
+    std::optional<child_spec> successor = {}; ///< of one that leaves
   };
 
   caf::event_based_actor* self = nullptr;
   supervisor_config config;
   actor_directory* directory = nullptr;
   std::vector<child> children;
+  std::vector<child_changes_ptr> changing; ///< not done yet
   std::unique_ptr<restart_budget> budget;
   std::unique_ptr<backoff> waits;
   bool restarting = false; ///< a restart is due: waits for children to end, or for the backoff
@@ -83,6 +101,8 @@ struct supervisor_state {
   void start_missing();
   void on_down(const caf::down_msg& down);
   void fail(child& which, const caf::error& reason);
+  void change(const child_changes_ptr& changes);
+  void replace_ended();
   void halt();
   void stop_next();
 };
@@ -92,3 +112,5 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor
                          std::vector<child_spec> children, actor_directory* directory);
 
 } // namespace penstock::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::actors::child_changes_ptr)

@@ -153,7 +153,8 @@ void drop_schema(publish& p, const database* source) {
 
 void resolve_publish(publish& p, std::uint32_t shards_of_broker, const findings& problems) {
   const std::string path = "publish." + p.name;
-  if (!problems.given(below(path, "in_flight_max")))
+  p.in_flight_given = problems.given(below(path, "in_flight_max"));
+  if (!p.in_flight_given)
     p.in_flight_max = p.qos == 1
                         ? in_flight_most
                         : static_cast<std::uint16_t>(std::clamp(in_flight_of_broker / std::max(1u, shards_of_broker),

@@ -271,6 +271,7 @@ struct publish {
   std::string topic; ///< with {Column}
   std::uint8_t qos = 2;
   bool retain = false;
+  bool in_flight_given = false;        ///< in_flight_max; otherwise it is a share of what the broker takes of all
   std::vector<published_field> fields; ///< with those of `add`; empty: all columns under their own names
   std::string payload;                 ///< a column that holds the payload, in place of fields
   detection detect;

@@ -13,7 +13,6 @@ namespace {
 struct leaf {
   std::string text;  ///< as printed
   std::string exact; ///< as compared
-  bool reloadable = false;
 };
 using leaves = std::map<std::string, leaf>;
 
@@ -30,7 +29,7 @@ void collect(const section& settings, const std::string& path, leaves& into) {
         collect(one, below(here, name), into);
     } else if (const std::string text = show_value(s); !text.empty()) {
       const auto* hidden = std::get_if<secret*>(&s.value);
-      into[here] = {text, hidden == nullptr ? text : (*hidden)->value, s.is_reloadable};
+      into[here] = {text, hidden == nullptr ? text : (*hidden)->value};
     }
   }
 }
@@ -51,14 +50,14 @@ std::vector<change> diff(const configuration& before, const configuration& after
   for (const auto& [path, old] : was) {
     const auto found = is.find(path);
     if (found == is.end())
-      changes[path] = {path, old.text, "", old.reloadable};
+      changes[path] = {path, old.text, ""};
     else if (found->second.exact != old.exact)
-      changes[path] = {path, old.text, found->second.text, old.reloadable};
+      changes[path] = {path, old.text, found->second.text};
     if (found != is.end())
       is.erase(found);
   }
   for (const auto& [path, fresh] : is)
-    changes[path] = {path, "", fresh.text, fresh.reloadable};
+    changes[path] = {path, "", fresh.text};
   std::vector<change> ordered;
   ordered.reserve(changes.size());
   for (auto& entry : changes)

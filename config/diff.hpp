@@ -12,7 +12,6 @@ struct change {
   std::string path;   ///< "ingest.telemetry.lag_warning"
   std::string before; ///< as `show` prints it, so secrets are "***"; empty: it was not there
   std::string after;
-  bool reloadable = false; ///< a running process can take it
 };
 
 /// Ordered by path.

@@ -52,7 +52,7 @@ void write_row(const setting& s, const std::string& path, std::string& out) {
   const std::string value = std::visit(row_default{}, s.value);
   const std::string preset = s.is_required ? "**required**" : value.empty() ? "" : "`" + value + "`";
   out += "| `" + path + "` | " + std::visit(row_type{}, s.value) + " | " + preset + " | " + bounds_of(s) + " | " +
-         (s.is_reloadable ? "yes" : "") + " | " + s.doc + " |\n";
+         s.doc + " |\n";
   if (const auto* inner = std::get_if<section>(&s.value))
     write_rows(*inner, path, out);
   else if (const auto* some = std::get_if<optional_section>(&s.value))
@@ -72,7 +72,7 @@ void write_rows(const section& settings, const std::string& path, std::string& o
 
 std::string reference_markdown() {
   document sample;
-  std::string out = "| Setting | Type | Default | Bounds | Live | Meaning |\n|---|---|---|---|---|---|\n";
+  std::string out = "| Setting | Type | Default | Bounds | Meaning |\n|---|---|---|---|---|\n";
   write_rows(describe(sample), "", out);
   return out;
 }

@@ -243,9 +243,8 @@ named_sections describe_columns(std::vector<column>& columns) {
 
 section describe_batch(batch_limits& b) {
   return {
-    setting{"records_max", &b.records_max, "Most records in one transaction. A batch never waits to fill up."}
-      .between(1, 100'000)
-      .reloadable(),
+    setting{"records_max", &b.records_max, "Most records in one transaction. A batch never waits to fill up."}.between(
+      1, 100'000),
   };
 }
 
@@ -305,8 +304,7 @@ section describe_ingest(ingest& i) {
     {"in_flight", describe_in_flight(i.in_flight), "Limits of what is read and not committed yet, for each shard."},
     setting{"lag_warning", &i.lag_warning,
             "Threshold of the alert rule `slow` for this pipeline; without it the rule's."}
-      .between(1ms, 24h)
-      .reloadable(),
+      .between(1ms, 24h),
   };
 }
 
@@ -462,8 +460,7 @@ section describe_publish(publish& p) {
       .between(100ms, 1h),
     setting{"lag_warning", &p.lag_warning,
             "Threshold of the alert rule `slow` for this pipeline; without it the rule's."}
-      .between(1ms, 24h)
-      .reloadable(),
+      .between(1ms, 24h),
   };
   all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   return all;
@@ -495,11 +492,9 @@ section describe_alert_rule(alert_rule& r, bool is_preset) {
   }
   return {
     std::move(when),
-    std::move(over).reloadable(),
-    setting{"for", &r.hold, "The alert is raised once it has been over the threshold for so long."}
-      .between(0ms, 24h)
-      .reloadable(),
-    setting{"pipelines", &r.pipelines, "Names of the pipelines it goes for; without it all."}.reloadable(),
+    std::move(over),
+    setting{"for", &r.hold, "The alert is raised once it has been over the threshold for so long."}.between(0ms, 24h),
+    setting{"pipelines", &r.pipelines, "Names of the pipelines it goes for; without it all."},
   };
 }
 
@@ -532,8 +527,7 @@ section describe_control(control& c) {
 
 section describe_log(log& l) {
   return {
-    setting{"level", one_of(l.level, {"trace", "debug", "info", "warning", "error"}), "Least severity that is logged."}
-      .reloadable(),
+    setting{"level", one_of(l.level, {"trace", "debug", "info", "warning", "error"}), "Least severity that is logged."},
     {"format", one_of<log_format>(l.format, {{"text", log_format::text}, {"json", log_format::json}}),
      "`text` for people, `json` for machines."},
   };
@@ -573,11 +567,6 @@ section describe(document& d) {
 
 setting setting::required() && {
   is_required = true;
-  return std::move(*this);
-}
-
-setting setting::reloadable() && {
-  is_reloadable = true;
   return std::move(*this);
 }
 

@@ -94,8 +94,6 @@ struct setting {
     : name(setting_name), value(std::move(to)), doc(text) {}
 
   setting required() &&;
-  /// A running process can take a new value without restarting what it belongs to.
-  setting reloadable() &&;
   /// `reason` says why what lies outside cannot be; most bounds need none.
   setting between(std::uint64_t low, std::uint64_t high, std::string_view reason = {}) &&;
   setting between(milliseconds low, milliseconds high) &&;
@@ -104,7 +102,6 @@ struct setting {
   field value;
   std::string doc; ///< one line
   bool is_required = false;
-  bool is_reloadable = false;
   std::uint64_t min = 0; ///< of a number, in its unit
   std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
   std::string bounds_reason;

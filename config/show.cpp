@@ -129,6 +129,8 @@ std::string show_value(const setting& setting) {
   return yaml_value(value);
 }
 
+std::string text_to_yaml(const std::string& text) { return yaml_scalar(json(escape_variables(text))); }
+
 std::string show(const configuration& configuration, bool as_json) {
   document whole{configuration, {}};
   for (auto& [name, broker] : whole.effective.brokers)

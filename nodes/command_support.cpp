@@ -114,6 +114,7 @@ interrupt::interrupt() : saved_(std::make_unique<saved_mask>()) {
   sigemptyset(&counted);
   sigaddset(&counted, SIGINT);
   sigaddset(&counted, SIGTERM);
+  sigaddset(&counted, SIGHUP); // a node that was started by it takes this for something else
   pthread_sigmask(SIG_BLOCK, &counted, &saved_->signals);
   fd_ = ::signalfd(-1, &counted, SFD_NONBLOCK | SFD_CLOEXEC);
 }

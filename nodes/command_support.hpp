@@ -41,7 +41,8 @@ void print_time_left(std::ostream& out, std::optional<double> seconds);
 /// As it is where it is printable UTF-8 (line breaks included); otherwise as hex.
 bool printable(std::string_view text);
 
-/// While one lives, SIGINT and SIGTERM are only counted. Make it before any other thread starts: they inherit that.
+/// While one lives, SIGINT, SIGTERM and SIGHUP are only counted. Make it before any other thread starts: they inherit
+/// that.
 class interrupt {
 public:
   interrupt();

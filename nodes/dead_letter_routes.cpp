@@ -325,17 +325,18 @@ http_response answer_dead_letters(const config::configuration& configuration, co
   return show(configuration, request);
 }
 
-void add_dead_letter_routes(web::http_server& server, const config::configuration& configuration) {
-  const auto get = [&configuration](const http_request& request) {
-    return answer_dead_letters(configuration, request);
-  };
+void add_dead_letter_routes(web::http_server& server,
+                            std::function<std::shared_ptr<const config::configuration>()> configuration) {
   server.route("GET", std::string{list_path},
-               [&configuration](const http_request& request) { return list(configuration, bounded(request)); });
-  server.route_prefix("GET", std::string{list_path} + "/", get);
-  server.route("POST", std::string{replay_path}, [&server, &configuration](const http_request& request) {
-    if (auto refused = web::refuse_administration(request, server.address(), configuration.node.admin))
+               [configuration](const http_request& request) { return list(*configuration(), bounded(request)); });
+  server.route_prefix("GET", std::string{list_path} + "/", [configuration](const http_request& request) {
+    return answer_dead_letters(*configuration(), request);
+  });
+  server.route("POST", std::string{replay_path}, [&server, configuration](const http_request& request) {
+    const auto now = configuration();
+    if (auto refused = web::refuse_administration(request, server.address(), now->node.admin))
       return *std::move(refused);
-    auto answered = replay(configuration, request);
+    auto answered = replay(*now, request);
     if (answered.status == 200)
       log::info("http", "", "dead letters are replayed on request");
     return answered;

@@ -13,14 +13,18 @@
 #include "web/http.hpp"
 #include "web/http_server.hpp"
 
+#include <functional>
+#include <memory>
+
 namespace penstock::nodes {
 
 /// Opens the database for the one question. Waits for a lock a second at most, twice at most. A replay of all does one
 /// page of letters; "next" goes into the next call's "after".
 web::http_response answer_dead_letters(const config::configuration& configuration, const web::http_request& request);
 
-/// `server` and `configuration` outlive the serving. Replay is refused unless `node.admin` is on, as the routes below
-/// /admin are.
-void add_dead_letter_routes(web::http_server& server, const config::configuration& configuration);
+/// `server` outlives the serving; `configuration` gives the one that holds when a question comes, on the server's
+/// thread. Replay is refused unless `node.admin` is on, as the routes below /admin are.
+void add_dead_letter_routes(web::http_server& server,
+                            std::function<std::shared_ptr<const config::configuration>()> configuration);
 
 } // namespace penstock::nodes

@@ -9,6 +9,7 @@
 #include "nodes/run.hpp"
 #include "nodes/status.hpp"
 #include "nodes/tables.hpp"
+#include "nodes/tables_edit.hpp"
 #include "nodes/verify.hpp"
 #include "nodes/verify_topic.hpp"
 #include "nodes/version.hpp"
@@ -20,6 +21,7 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <unistd.h>
 
 namespace {
 
@@ -40,6 +42,7 @@ void add_run(CLI::App& app, action& chosen) {
   command->footer(
     "The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
     "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
+    "SIGHUP reads the configuration again: pipelines that have changed are stopped and started, no others.\n"
     "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
     "  penstock run --config penstock.yaml");
   auto options = std::make_shared<run_options>();
@@ -340,6 +343,71 @@ void add_tables_unsent(CLI::App& group, const std::shared_ptr<tables_options>& o
   });
 }
 
+void add_tables_add(CLI::App& group, const std::shared_ptr<tables_options>& common, action& chosen) {
+  auto* command =
+    group.add_subcommand("add", "Publish a table: writes it to the file, and has the running node take it");
+  command->footer(
+    "  penstock tables add --config penstock.yaml                       # asks, with proposals\n"
+    "  penstock tables add --config penstock.yaml --table dbo.TableA --dry-run\n"
+    "  penstock tables add TableA --config penstock.yaml --database plant --table dbo.TableA --key RecordId \\\n"
+    "    --order CreatedAt --shard-by MonitorId --shards 5 --broker main --topic 'data/tableA/{MonitorId}'\n\n"
+    "What is not given is proposed by a look at the table: key, order, shard-by and topic; on a terminal it is\n"
+    "asked for. The file keeps its comments and its form; it is changed only if it is without problems.");
+  auto options = std::make_shared<tables_add_options>();
+  command->add_option("PIPELINE", options->pipeline, "its name (default: the table's)");
+  command->add_option("--database", options->database, "a name of `databases` (default: the only one)");
+  command->add_option("--table", options->table, "TABLE or SCHEMA.TABLE");
+  command->add_option("--key", options->key, "columns that identify a row: A or A,B")
+    ->delimiter(',')
+    ->allow_extra_args(false);
+  command->add_option("--order", options->order, "the column that says which row is older");
+  command->add_option("--shard-by", options->shard_by, "rows with the same value of this column keep their order");
+  command->add_option("--shards", options->shards, "sessions that share the rows (default: 1)");
+  command->add_option("--broker", options->broker, "a name of `brokers` (default: the only one)");
+  command->add_option("--topic", options->topic, "with {Column}");
+  command->add_option("--fields", options->fields, "columns of the payload: A,B=name (default: all)")
+    ->delimiter(',')
+    ->allow_extra_args(false);
+  command->add_option("--start", options->start,
+                      "rows that are there already: all (default), now, or a value of the order");
+  command->add_flag("--dry-run", options->dry_run, "print the change to the file and do nothing");
+  command->callback([&chosen, options, common] {
+    options->config = common->config;
+    options->node = common->node;
+    const bool asks = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+    chosen = [options, asks] { return tables_add(*options, {asks ? &std::cin : nullptr}, std::cout, std::cerr); };
+  });
+}
+
+void add_tables_remove(CLI::App& group, const std::shared_ptr<tables_options>& common, action& chosen) {
+  auto* command =
+    group.add_subcommand("remove", "Publish a table no more: takes it out of the file, and has the running "
+                                   "node drop it");
+  command->footer("  penstock tables remove TableA --config penstock.yaml\n\n"
+                  "What it has sent stays in the tracking table: added again under its name, it sends nothing twice.");
+  auto options = std::make_shared<tables_edit_options>();
+  command->add_option("PIPELINE", options->pipeline, "the publish pipeline")->required();
+  command->add_flag("--dry-run", options->dry_run, "print the change to the file and do nothing");
+  command->callback([&chosen, options, common] {
+    options->config = common->config;
+    options->node = common->node;
+    chosen = [options] { return tables_remove(*options, std::cout, std::cerr); };
+  });
+}
+
+void add_tables_pause(CLI::App& group, const std::shared_ptr<tables_options>& options, action& chosen) {
+  const auto add = [&](const char* name, const char* help, bool pause) {
+    auto* command = group.add_subcommand(name, help);
+    command->footer(std::string{"  penstock tables "} + name + " TableA --config penstock.yaml");
+    command->add_option("PIPELINE", options->pipeline, "the publish pipeline")->required();
+    command->callback([&chosen, options, pause] {
+      chosen = [options, pause] { return tables_pause(*options, pause, std::cout, std::cerr); };
+    });
+  };
+  add("pause", "Claim no more rows, on whatever node and over restarts; what is in flight is finished", true);
+  add("resume", "Go on with a table that is paused", false);
+}
+
 void add_tables(CLI::App& app, action& chosen) {
   auto* group = app.add_subcommand("tables", "The tables that are published: how far they are, and what was not sent");
   group->require_subcommand(1);
@@ -350,6 +418,9 @@ void add_tables(CLI::App& app, action& chosen) {
   auto* list = group->add_subcommand("list", "Every published table, and how many of its rows are in which state");
   list->footer("  penstock tables list --config penstock.yaml");
   list->callback([&chosen, options] { chosen = [options] { return tables_list(*options, std::cout, std::cerr); }; });
+  add_tables_add(*group, options, chosen);
+  add_tables_remove(*group, options, chosen);
+  add_tables_pause(*group, options, chosen);
   add_tables_notify(*group, options, chosen);
   add_tables_unsent(*group, options, chosen);
 }

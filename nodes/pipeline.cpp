@@ -182,31 +182,6 @@ child_spec publisher_of(node_context& context, const config::publish& pipeline, 
   return child_of<publisher_state>(publisher, config);
 }
 
-/// The presence and the alerter. They share a connection where they have the same broker.
-void add_presence_and_alerter(node_context& context, std::vector<child_spec>& children) {
-  const auto& configuration = context.configuration;
-  const auto& control = configuration.control;
-  const auto& alerts = configuration.alerts;
-  const auto add = [&](const char* name, mqtt::presence_options options) {
-    children.push_back(presence_child({name, std::move(options), configuration, &context.board, &context.directory}));
-  };
-  const auto& brokers = configuration.brokers;
-  if (control)
-    add("presence", mqtt::presence_options_of(*control, brokers.at(control->broker), context.node_id,
-                                              configuration.node.name, std::string{version()}));
-  const bool shared = control && control->broker == alerts.broker;
-  if (!alerts.broker.empty() && !shared)
-    add("presence/alerts", mqtt::alert_options_of(brokers.at(alerts.broker), context.node_id, configuration.node.name,
-                                                  std::string{version()}));
-  auto config = alerter_config_of(configuration);
-  config.board = &context.board;
-  config.directory = &context.directory;
-  if (!alerts.broker.empty())
-    config.presence = shared ? "presence" : "presence/alerts";
-  if (!config.rules.empty())
-    children.push_back(child_of<alerter_state>(alerter, config));
-}
-
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
   if (writer && ingestor)
     caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer));
@@ -258,6 +233,33 @@ child_spec publish_pipeline(node_context& context, const config::publish& pipeli
   return supervisor_of(context, std::move(config), std::move(children));
 }
 
+/// The alerts share the connection of the presence where they have the same broker.
+std::vector<child_spec> watchers(node_context& context) {
+  const auto& configuration = context.configuration;
+  const auto& control = configuration.control;
+  const auto& alerts = configuration.alerts;
+  std::vector<child_spec> children;
+  const auto add = [&](const char* name, mqtt::presence_options options) {
+    children.push_back(presence_child({name, std::move(options), &context.board, &context.directory}));
+  };
+  const auto& brokers = configuration.brokers;
+  if (control)
+    add("presence", mqtt::presence_options_of(*control, brokers.at(control->broker), context.node_id,
+                                              configuration.node.name, std::string{version()}));
+  const bool shared = control && control->broker == alerts.broker;
+  if (!alerts.broker.empty() && !shared)
+    add("presence/alerts", mqtt::alert_options_of(brokers.at(alerts.broker), context.node_id, configuration.node.name,
+                                                  std::string{version()}));
+  auto config = alerter_config_of(configuration);
+  config.board = &context.board;
+  config.directory = &context.directory;
+  if (!alerts.broker.empty())
+    config.presence = shared ? "presence" : "presence/alerts";
+  if (!config.rules.empty())
+    children.push_back(child_of<alerter_state>(alerter, config));
+  return children;
+}
+
 caf::actor start_root(caf::actor_system& system, node_context& context) {
   std::vector<child_spec> children;
   children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() +
@@ -268,7 +270,8 @@ caf::actor start_root(caf::actor_system& system, node_context& context) {
     children.push_back(ingest_pipeline(context, pipeline));
   for (const auto& [unused, pipeline] : context.configuration.publish)
     children.push_back(publish_pipeline(context, pipeline));
-  add_presence_and_alerter(context, children);
+  for (auto& child : watchers(context))
+    children.push_back(std::move(child));
   auto config = supervised(context, "root");
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);
 }

@@ -16,6 +16,8 @@
 //   ├── presence/alerts           alert topics, where they have another broker
 //   └── alerter                   holds what the board shows against the alert rules
 //
+// A configuration that is read again (node::reload) has the root stop and start the pipelines that have changed.
+//
 // A child that fails is restarted alone, and announced to its siblings: ingestors keep what they hold when a
 // batch-writer fails, and send it again to the next one; publishers begin anew with a new poller, from what is
 // committed. A pipeline that keeps failing fails as a whole, and is
@@ -37,7 +39,7 @@ namespace penstock::nodes {
 
 /// What actors share. Outlives the actor system's actors.
 struct node_context {
-  config::configuration configuration; ///< embedded brokers have their ports
+  config::configuration configuration; ///< in force; embedded brokers have their ports
   std::string node_id;                 ///< nodes/run_file.hpp
   telemetry::board& board;
   mqtt::io_thread& io;
@@ -50,6 +52,9 @@ actors::child_spec ingest_pipeline(node_context& context, const config::ingest& 
 
 /// The supervisor of one publish pipeline.
 actors::child_spec publish_pipeline(node_context& context, const config::publish& pipeline);
+
+/// "presence", "presence/alerts" and "alerter", as far as the configuration has them.
+std::vector<actors::child_spec> watchers(node_context& context);
 
 /// The whole tree. `context` must outlive it.
 caf::actor start_root(caf::actor_system& system, node_context& context);

@@ -8,6 +8,7 @@
 #include "security/tls_context.hpp"
 #include "telemetry/log.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -24,15 +25,19 @@ constexpr const char* component = "node";
 const int signal_end = SIGRTMIN;
 constexpr int stop_deadline_s = 60;
 
-/// Blocked before any thread exists, so that they reach only sigwaitinfo.
-sigset_t block_signals() {
+sigset_t set_of(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, signal_end})
+  for (const int number : signals)
     sigaddset(&set, number);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
   return set;
+}
+
+/// Blocked before any thread exists, so that they reach only sigwaitinfo.
+void block_signals() {
+  const auto all = set_of({SIGTERM, SIGINT, SIGHUP, signal_end});
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 void start_log(const config::log& settings) {
@@ -48,7 +53,47 @@ struct ending {
   std::optional<std::string> failure;
 };
 
-int wait_for_end(const sigset_t& signals, node& running, ending& end) {
+/// Has the node take its configuration again at each SIGHUP, on a thread of its own, so that SIGTERM is heard
+/// meanwhile. A signal that comes while one is under way stays pending, and is next.
+class reloader {
+public:
+  reloader(node& running, const run_options& options)
+    : running_(running), options_(options), thread_([this] { work(); }) {}
+  ~reloader() {
+    stop();
+    pthread_kill(thread_.native_handle(), SIGHUP);
+    thread_.join();
+  }
+  reloader(const reloader&) = delete;
+  reloader& operator=(const reloader&) = delete;
+
+  /// From now on signals are ignored.
+  void stop() { stopped_ = true; }
+
+private:
+  void work() {
+    for (const auto hang_up = set_of({SIGHUP});;) {
+      if (sigwaitinfo(&hang_up, nullptr) < 0)
+        continue; // EINTR
+      if (stopped_)
+        return;
+      std::vector<config::problem> warnings;
+      config::load_options how;
+      how.node = options_.node;
+      how.warnings = &warnings;
+      const auto read = config::load_file(options_.config, how);
+      running_.reload(read, warnings);
+    }
+  }
+
+  node& running_;
+  const run_options& options_;
+  std::atomic<bool> stopped_ = false;
+  std::thread thread_; ///< last: it uses the others
+};
+
+int wait_for_end(node& running, reloader& reloads, ending& end) {
+  const auto signals = set_of({SIGTERM, SIGINT, signal_end});
   bool stopping = false;
   for (;;) {
     const timespec deadline{stop_deadline_s, 0};
@@ -69,6 +114,7 @@ int wait_for_end(const sigset_t& signals, node& running, ending& end) {
       ::_exit(128 + number);
     }
     stopping = true;
+    reloads.stop();
     log::info(component, "",
               "stopping: no more is read; what was read is committed and acknowledged (again to end at once)");
     running.stop();
@@ -89,7 +135,7 @@ int wait_for_end(const sigset_t& signals, node& running, ending& end) {
 } // namespace
 
 int run(const run_options& options) {
-  const auto signals = block_signals();
+  block_signals();
   security::load_openssl();
   config::configuration configuration;
   std::vector<config::problem> warnings;
@@ -116,8 +162,11 @@ int run(const run_options& options) {
              ? exit_configuration
              : exit_unavailable;
   }
-  log::info(component, "", "running; SIGTERM stops gracefully");
-  const int code = wait_for_end(signals, running, *end);
+  log::info(component, "", "running; SIGTERM stops gracefully, SIGHUP reads the configuration again");
+  const int code = [&] {
+    reloader reloads{running, options};
+    return wait_for_end(running, reloads, *end);
+  }();
   std::cerr << running.account_text();
   log::info(component, "", "{}", code == exit_done ? "stopped" : "ended");
   log::flush();

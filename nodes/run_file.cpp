@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <fstream>
 #include <random>
+#include <sstream>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <system_error>
 #include <unistd.h>
@@ -16,8 +18,27 @@ namespace penstock::nodes {
 
 namespace {
 constexpr const char* name = "run.json";
+constexpr const char* lock_name = "run.lock";
 
-bool alive(std::int64_t pid) { return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM); }
+/// Whether the process holds the lock of this folder: a number that another process has got since does not. Trying the
+/// lock would keep a node that starts just then from getting it.
+bool holds_lock(std::int64_t pid, const std::filesystem::path& lock) {
+  struct stat file {};
+  std::ifstream locks{"/proc/locks"};
+  if (::stat(lock.c_str(), &file) != 0)
+    return false;
+  if (!locks) // not a Linux that tells: whoever lives has it
+    return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM);
+  // "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words{line};
+    std::string number, kind, manner, mode, owner, place;
+    words >> number >> kind >> manner >> mode >> owner >> place;
+    if (owner == std::to_string(pid) && place.ends_with(":" + std::to_string(file.st_ino)))
+      return true;
+  }
+  return false;
+}
 } // namespace
 
 result<void> write_run_file(const std::filesystem::path& data, const run_file& content) {
@@ -28,6 +49,7 @@ result<void> write_run_file(const std::filesystem::path& data, const run_file& c
                                        {"node", content.node},
                                        {"version", content.version},
                                        {"http", content.http},
+                                       {"configuration", content.configuration.string()},
                                        {"brokers", brokers}};
   const auto temporary = data / "run.json.new";
   {
@@ -56,13 +78,14 @@ result<run_file> read_run_file(const std::filesystem::path& data) {
     content.node = json.at("node").get<std::string>();
     content.version = json.at("version").get<std::string>();
     content.http = json.at("http").get<std::string>();
+    content.configuration = json.at("configuration").get<std::string>();
     for (const auto& [broker, where] : json.at("brokers").items())
       content.brokers[broker] = {where.at("host").get<std::string>(), where.at("port").get<std::uint16_t>(),
                                  where.at("pid").get<std::int64_t>()};
   } catch (const nlohmann::json::exception& failure) {
     return error{errc::connection_refused, path.string() + " cannot be read: " + failure.what()};
   }
-  if (!alive(content.pid))
+  if (!holds_lock(content.pid, data / lock_name))
     return error{errc::connection_refused, "no node runs with this configuration (process " +
                                              std::to_string(content.pid) + " of " + path.string() + " is gone)"};
   return content;
@@ -86,7 +109,7 @@ std::string node_id(const std::filesystem::path& data) {
 }
 
 result<data_lock> data_lock::acquire(const std::filesystem::path& data) {
-  const auto path = data / "run.lock";
+  const auto path = data / lock_name;
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0)
     return error{errc::configuration, "cannot open " + path.string() + ": " + std::generic_category().message(errno)};

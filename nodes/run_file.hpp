@@ -14,7 +14,8 @@ struct run_file {
   std::int64_t pid = 0;
   std::string node;
   std::string version;
-  std::string http; ///< "127.0.0.1:8080"; empty: off
+  std::string http;                    ///< "127.0.0.1:8080"; empty: off
+  std::filesystem::path configuration; ///< absolute
   struct broker {
     std::string host;
     std::uint16_t port = 0;
@@ -25,7 +26,7 @@ struct run_file {
 
 /// Replaces the file as a whole.
 result<void> write_run_file(const std::filesystem::path& data, const run_file& content);
-/// connection_refused where no node runs there: no file, or its process is gone.
+/// connection_refused where no node runs there: no file, or its process does not hold the folder's lock (any more).
 result<run_file> read_run_file(const std::filesystem::path& data);
 void remove_run_file(const std::filesystem::path& data);
 

@@ -6,6 +6,7 @@
 #include "nodes/exit_codes.hpp"
 #include "storage/change_watch.hpp"
 #include "storage/connection.hpp"
+#include "storage/tracking.hpp"
 #include "storage/tracking_view.hpp"
 #include "storage/transaction.hpp"
 
@@ -57,18 +58,28 @@ std::optional<chosen_pipeline> choose(const tables_options& options, std::ostrea
 ordered_json describe(const config::configuration& configuration, const config::publish& pipeline) {
   ordered_json states = ordered_json::object();
   std::string wrong;
+  bool paused = false;
   auto view = storage::tracking_view::open(tracking_of(configuration, pipeline), pipeline);
   if (!view) {
     wrong = view.error().to_string();
   } else if (auto counts = view->counts(); counts) {
     for (const auto& [state, count] : *counts)
       states[state] = count;
+    const auto lasting = view->paused();
+    paused = lasting && *lasting;
+    wrong = lasting ? "" : lasting.error().to_string();
   } else {
     wrong = counts.error().to_string();
   }
-  return {
-    {"pipeline", pipeline.name}, {"database", pipeline.database}, {"table", pipeline.table}, {"topic", pipeline.topic},
-    {"shards", pipeline.shards}, {"qos", pipeline.qos},           {"states", states},        {"error", wrong}};
+  return {{"pipeline", pipeline.name},
+          {"database", pipeline.database},
+          {"table", pipeline.table},
+          {"topic", pipeline.topic},
+          {"shards", pipeline.shards},
+          {"qos", pipeline.qos},
+          {"paused", paused},
+          {"states", states},
+          {"error", wrong}};
 }
 
 } // namespace
@@ -92,15 +103,34 @@ int tables_list(const tables_options& options, std::ostream& out, std::ostream& 
   if (all.empty())
     out << "no table is published; `publish:` in the configuration names them\n";
   for (const auto& one : all) {
-    out << fmt::format("{}: {}.{} -> {} ({} shards, QoS {})\n", one["pipeline"].get<std::string>(),
+    out << fmt::format("{}: {}.{} -> {} ({} shards, QoS {}{})\n", one["pipeline"].get<std::string>(),
                        one["database"].get<std::string>(), one["table"].get<std::string>(),
-                       one["topic"].get<std::string>(), one["shards"].get<int>(), one["qos"].get<int>());
+                       one["topic"].get<std::string>(), one["shards"].get<int>(), one["qos"].get<int>(),
+                       one["paused"].get<bool>() ? ", paused" : "");
     for (const auto& [state, count] : one["states"].items())
       out << fmt::format("  {:<8} {:>14}\n", state, with_commas(count.get<std::uint64_t>()));
     if (const auto wrong = one["error"].get<std::string>(); !wrong.empty())
       out << "  " << wrong << '\n';
   }
   return reached ? exit_done : exit_unavailable;
+}
+
+int tables_pause(const tables_options& options, bool pause, std::ostream& out, std::ostream& err) {
+  const auto chosen = choose(options, err);
+  if (!chosen)
+    return exit_configuration;
+  auto tracking = storage::open_tracking(tracking_of(chosen->configuration, *chosen->pipeline), *chosen->pipeline);
+  if (!tracking)
+    return failed(tracking.error(), err);
+  // A pipeline may be paused before it runs for the first time.
+  if (auto prepared = (*tracking)->prepare(); !prepared)
+    return failed(prepared.error(), err);
+  if (auto noted = (*tracking)->pause(pause); !noted)
+    return failed(noted.error(), err);
+  out << chosen->pipeline->name
+      << (pause ? " is paused: within two seconds it claims no more rows, and what is in flight goes on to its end\n"
+                : " goes on within two seconds\n");
+  return exit_done;
 }
 
 int tables_notify(const tables_options& options, notify_action action, std::ostream& out, std::ostream& err) {

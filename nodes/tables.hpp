@@ -16,8 +16,11 @@ struct tables_options {
 };
 
 /// Every publish pipeline: its table, where it goes, and how many records are in which state. --json: an array of
-/// {pipeline, database, table, topic, shards, qos, states: {STATE: count}, error}.
+/// {pipeline, database, table, topic, shards, qos, paused, states: {STATE: count}, error}.
 int tables_list(const tables_options& options, std::ostream& out, std::ostream& err);
+
+/// Keeps the pipeline from claiming rows, or lets it again: wherever it runs, until the contrary is asked for.
+int tables_pause(const tables_options& options, bool pause, std::ostream& out, std::ostream& err);
 
 enum class notify_action : unsigned char { print, apply, remove };
 /// The SQL that makes a table tell of its changes; run it, or take it back.

@@ -123,13 +123,13 @@ result<void> read_columns(api::sqlite3* database, const std::string& name, actua
                       });
 }
 
-/// The integer primary key of a rowid table has no index, and fills itself.
+/// The integer primary key of a rowid table has no index, fills itself, and is never NULL.
 void add_rowid_alias(actual_table& actual, const details& more) {
   if (more.without_rowid || more.primary_index || more.key.size() != 1)
     return;
   for (auto& column : actual.columns)
     if (column.name == more.key.front())
-      column.filled = true;
+      column.filled = column.not_null = true;
   actual.indexes.push_back({.name = "rowid", .unique = true, .columns = {{more.key.front(), false}}});
 }
 

@@ -65,12 +65,15 @@ public:
   result<std::uint64_t> heartbeat() override;
   result<void> check(std::span<const shard_progress> shards) override;
   result<bool> commit(const tracking_changes& changes) override;
+  result<bool> paused() override;
+  result<void> pause(bool paused) override;
   result<std::vector<std::size_t>> untracked(std::span<const record_key> records) override;
   result<std::vector<std::string>> retries(std::size_t records_max) override;
 
 private:
   const sql_words& words() const { return database_->words(); }
   std::string literal(std::string_view text) const { return words().text_literal(text); }
+  result<void> refuse_orphans(std::uint32_t count);
   result<void> create(const std::string& name, const std::string& columns, const std::string& end);
   result<void> create_tables();
   result<void> fence(std::span<const shard_progress> shards);
@@ -134,6 +137,7 @@ result<void> sql_tracking::create_tables() {
                own_end},
     made_table{"penstock_retries", "pipeline " + key + ", record_id " + key + ", PRIMARY KEY (pipeline, record_id)",
                own_end},
+    made_table{"penstock_pauses", "pipeline " + key + " PRIMARY KEY, paused_at BIGINT NOT NULL", own_end},
     made_table{"penstock_fence",
                "pipeline " + key +
                  ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claimed_seq BIGINT NOT NULL,"
@@ -169,10 +173,34 @@ result<std::string> sql_tracking::prepare() {
   return id;
 }
 
+/// Open claims of shards that the configuration has no more.
+result<void> sql_tracking::refuse_orphans(std::uint32_t count) {
+  std::vector<std::pair<std::uint32_t, std::string>> unsettled;
+  auto read = database_->read(
+    "SELECT shard, settled_seq FROM penstock_fence WHERE " + pipeline_is_ + " AND shard >= " + std::to_string(count) +
+      " AND settled_seq < claimed_seq ORDER BY shard",
+    [&](auto row) { unsettled.emplace_back(number_of<std::uint32_t>(row[0].text), std::string{row[1].text}); });
+  for (const auto& [shard, settled] : unsettled) {
+    bool open = false;
+    if (read)
+      read = database_->read("SELECT claim_seq FROM " + name_ + " WHERE " + pipeline_is_ +
+                               " AND shard = " + std::to_string(shard) + " AND claim_seq > " + settled +
+                               " AND state = 'claimed' ORDER BY claim_seq LIMIT 1",
+                             [&](auto) { open = true; });
+    if (open)
+      return error{errc::configuration, "claims of shard " + std::to_string(shard) + " are open, and there are " +
+                                          std::to_string(count) +
+                                          " shards now: set `shards` to what it was until nothing is in flight"};
+  }
+  return read;
+}
+
 result<std::vector<adopted_shard>> sql_tracking::adopt(std::uint32_t count) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
+  if (auto none = refuse_orphans(count); !none)
+    return none.error();
   std::vector<bool> known(count, false);
   const auto of_shards = " FROM penstock_fence WHERE " + pipeline_is_ + " AND shard < " + std::to_string(count);
   auto read =
@@ -482,6 +510,29 @@ result<std::vector<std::size_t>> sql_tracking::not_in_ranges(std::span<const rec
     missing.push_back(index);
   std::sort(missing.begin(), missing.end());
   return missing;
+}
+
+result<bool> sql_tracking::paused() {
+  bool found = false;
+  auto read =
+    database_->read("SELECT paused_at FROM penstock_pauses WHERE " + pipeline_is_, [&](auto) { found = true; });
+  if (!read)
+    return read.error();
+  return found;
+}
+
+result<void> sql_tracking::pause(bool paused) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  if (auto changed = database_->change("DELETE FROM penstock_pauses WHERE " + pipeline_is_); !changed)
+    return changed.error();
+  if (paused)
+    if (auto changed = database_->change("INSERT INTO penstock_pauses (pipeline, paused_at) VALUES (" +
+                                         literal(table_.pipeline) + ", " + microseconds_text(wall_now()) + ")");
+        !changed)
+      return changed.error();
+  return changes->commit();
 }
 
 result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records) {

@@ -8,6 +8,7 @@
 //   penstock_retries           records that a person wants to be sent again
 //   penstock_fence             one row a shard: the epoch of its owner, and watermarks over claim_seq
 //   penstock_cursors           one row a pipeline: how far its source was read
+//   penstock_pauses            one row for each pipeline that is paused
 #pragma once
 
 #include "config/config.hpp"
@@ -108,6 +109,7 @@ public:
   /// Creates the tables where they are missing. The id of the installation, as storage::store has it.
   virtual result<std::string> prepare() = 0;
   /// Becomes the owner of shards [0, count): raises their epochs. Before anything else is done with them.
+  /// `configuration` where claims are open in shards above: nobody would ever finish them.
   virtual result<std::vector<adopted_shard>> adopt(std::uint32_t count) = 0;
   /// nullopt: the first run of this pipeline.
   virtual result<std::optional<source_cursor>> cursor() = 0;
@@ -120,6 +122,9 @@ public:
   /// All or nothing. False: nothing was written, for some of the claims' records are tracked already. `fenced` where
   /// one of the shards has another owner now: nothing may be sent any more.
   virtual result<bool> commit(const tracking_changes& changes) = 0;
+  /// A person has paused the pipeline, for whatever process publishes it.
+  virtual result<bool> paused() = 0;
+  virtual result<void> pause(bool paused) = 0;
   /// Which of the records are in neither the table, the archive nor the ranges: by index, rising.
   virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
   /// Ids of records that a person wants to be sent again: they were refused or held, and are not tracked any more.

@@ -54,6 +54,20 @@ result<std::map<std::string, std::uint64_t>> tracking_view::counts() {
   return counts;
 }
 
+result<bool> tracking_view::paused() {
+  auto table = database_->read_table("penstock_pauses");
+  if (!table)
+    return table.error();
+  bool found = false;
+  if (table->kind.empty())
+    return found;
+  auto read =
+    database_->read("SELECT paused_at FROM penstock_pauses WHERE " + pipeline_is_, [&](auto) { found = true; });
+  if (!read)
+    return read.error();
+  return found;
+}
+
 result<std::vector<unsent_record>> tracking_view::unsent(std::size_t limit) {
   std::vector<unsent_record> records;
   auto read =

@@ -37,6 +37,8 @@ public:
 
   /// Records by state; `archived` and, of those whose ids are kept as ranges, `deleted`.
   result<std::map<std::string, std::uint64_t>> counts();
+  /// By `penstock tables pause`.
+  result<bool> paused();
   /// Newest first.
   result<std::vector<unsent_record>> unsent(std::size_t limit);
   /// Forgets that they were refused or held, and asks the poller to claim their rows anew, as they are then (those with

@@ -262,6 +262,46 @@ void board::alerts(std::vector<alert_status> seen) {
   alerts_ = std::move(seen);
 }
 
+void board::trim_ingest(const std::string& pipeline, std::uint32_t shards, std::uint32_t writers) {
+  std::lock_guard lock{mutex_};
+  const auto found = pipelines_.find(pipeline);
+  if (found == pipelines_.end())
+    return;
+  auto& slot = found->second;
+  slot.shards.erase(slot.shards.lower_bound(shards), slot.shards.end());
+  slot.writers.erase(slot.writers.lower_bound(writers), slot.writers.end());
+  if (shards == 0)
+    pipelines_.erase(found);
+}
+
+void board::trim_publish(const std::string& pipeline, std::uint32_t shards) {
+  std::lock_guard lock{mutex_};
+  const auto found = publishes_.find(pipeline);
+  if (found == publishes_.end())
+    return;
+  auto& slot = found->second;
+  slot.shards.erase(slot.shards.lower_bound(shards), slot.shards.end());
+  if (shards == 0)
+    publishes_.erase(found);
+}
+
+board::told board::pause(const std::string& pipeline, bool pause) {
+  std::lock_guard lock{mutex_};
+  told all;
+  for (const auto& [name, slot] : pipelines_)
+    if (pipeline.empty() || name == pipeline)
+      for (const auto& [shard, status] : slot.shards) {
+        status->paused(pause);
+        all.ingest.emplace_back(name, shard);
+      }
+  for (const auto& [name, slot] : publishes_)
+    if (pipeline.empty() || name == pipeline) {
+      slot.pipeline->paused(pause);
+      all.publish.push_back(name);
+    }
+  return all;
+}
+
 void board::actor_up(const std::string& name, std::string_view kind) {
   std::lock_guard lock{mutex_};
   const auto [position, first] = actors_.try_emplace(name);
@@ -280,6 +320,16 @@ void board::actor_down(const std::string& name, std::string_view reason) {
   position->second.alive = false;
   if (!reason.empty())
     position->second.last_failure = reason;
+}
+
+void board::forget_actors(const std::string& name) {
+  std::lock_guard lock{mutex_};
+  std::erase_if(actors_, [&](const auto& each) { return each.first == name || each.first.starts_with(name + "/"); });
+}
+
+void board::configuration_read(bool taken, std::string outcome, wall_time now) {
+  std::lock_guard lock{mutex_};
+  configuration_ = {configuration_.reads + 1, now, taken, std::move(outcome)};
 }
 
 void board::broker(const std::string& name, std::int64_t pid, std::uint16_t port) {
@@ -331,6 +381,7 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
   result.node = node_;
   result.process = process_now();
   std::lock_guard lock{mutex_};
+  result.configuration = configuration_;
   result.actors = values_of(actors_, result.actors);
   result.brokers = values_of(brokers_, result.brokers);
   for (const auto& [name, slot] : pipelines_)

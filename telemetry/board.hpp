@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace penstock::telemetry {
@@ -114,9 +115,18 @@ struct node_status {
   wall_time started;
 };
 
+/// How the configuration was read again while the process runs.
+struct configuration_status {
+  std::uint64_t reads = 0; ///< since the start
+  std::optional<wall_time> read_at;
+  bool taken = true;   ///< false: the node goes on as it was before
+  std::string outcome; ///< of the last time: what was changed, or what is wrong
+};
+
 struct snapshot {
   wall_time taken;
   node_status node;
+  configuration_status configuration;
   process_status process;
   std::vector<pipeline_status> pipelines; ///< the ingest ones; by name, as are the others
   std::vector<publish_status> publishes;
@@ -205,8 +215,8 @@ public:
   board(const board&) = delete;
   board& operator=(const board&) = delete;
 
-  /// Made on the first call, and from then on shown and asked for by `ready`: declare all of a node's shards before its
-  /// actors start. Never removed.
+  /// Made on the first call, and from then on shown and asked for by `ready`: declare all of a pipeline's shards before
+  /// its actors start.
   std::shared_ptr<pipeline_board> pipeline(const std::string& name);
   std::shared_ptr<writer_board> writer(const std::string& pipeline, std::uint32_t lane);
   std::shared_ptr<shard_board> shard(const std::string& pipeline, std::uint32_t shard);
@@ -216,10 +226,26 @@ public:
   std::shared_ptr<database_board> database(const std::string& name,
                                            std::optional<std::uint32_t> connections_max = std::nullopt);
 
+  /// Shards and writers from these numbers on are not shown any more; with no shards the pipeline as a whole.
+  void trim_ingest(const std::string& pipeline, std::uint32_t shards, std::uint32_t writers);
+  void trim_publish(const std::string& pipeline, std::uint32_t shards);
+
+  /// Notes that an operator has paused the pipeline of this name, or all where it is empty; or that they go on.
+  struct told {
+    std::vector<std::pair<std::string, std::uint32_t>> ingest; ///< shards
+    std::vector<std::string> publish;
+  };
+  told pause(const std::string& pipeline, bool pause);
+
   /// An actor runs. The second `up` of a name and every later one is a restart.
   void actor_up(const std::string& name, std::string_view kind);
   /// It ended; `reason` is empty where it was meant to.
   void actor_down(const std::string& name, std::string_view reason);
+  /// It does not come back, nor do those whose names begin with its own and a slash.
+  void forget_actors(const std::string& name);
+
+  /// The configuration was read again.
+  void configuration_read(bool taken, std::string outcome, wall_time now = wall_now());
 
   /// An embedded broker runs (pid) or not (0).
   void broker(const std::string& name, std::int64_t pid, std::uint16_t port);
@@ -248,6 +274,7 @@ private:
 
   const node_status node_;
   mutable std::mutex mutex_;
+  configuration_status configuration_;
   std::map<std::string, pipeline_slot> pipelines_;
   std::map<std::string, publish_slot> publishes_;
   std::map<std::string, actor_status> actors_;

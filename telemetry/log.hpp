@@ -25,7 +25,7 @@ struct options {
 
 /// Before it, and without it, lines of info and above go to stderr as text. May be called again.
 void init(const options& options) noexcept;
-/// Takes effect at once (reloadable).
+/// Takes effect at once.
 void set_level(level minimum) noexcept;
 bool enabled(level severity) noexcept;
 void flush() noexcept; ///< warnings and errors are flushed by themselves

@@ -241,6 +241,8 @@ void add_node(exposition& out, const snapshot& snapshot) {
   for (const auto& one : snapshot.brokers)
     broker.add({{"broker", one.name}}, one.pid != 0);
   out.gauge("penstock_ready", "1 while every shard is connected and every writer runs").add({}, ready(snapshot).ready);
+  out.gauge("penstock_configuration_taken", "0 while the configuration that was read last has problems")
+    .add({}, snapshot.configuration.taken);
   out.gauge("penstock_build_info", "Always 1; the labels say what runs")
     .add({{"version", snapshot.node.version}, {"node", snapshot.node.name}}, 1.0);
   out.counter("process_cpu_seconds_total", "User and system CPU time").add({}, snapshot.process.cpu_seconds);

@@ -103,12 +103,17 @@ void publish_board::found_late(std::uint64_t rows) {
 
 void publish_board::paused(bool paused) {
   std::lock_guard lock{mutex_};
-  status_.paused = paused;
+  paused_ = paused;
 }
 
 bool publish_board::paused() const {
   std::lock_guard lock{mutex_};
-  return status_.paused;
+  return paused_;
+}
+
+void publish_board::paused_lastingly(bool paused) {
+  std::lock_guard lock{mutex_};
+  paused_lastingly_ = paused;
 }
 
 void publish_board::oldest(std::optional<wall_time> since) {
@@ -127,6 +132,7 @@ publish_status publish_board::status(wall_time now) const {
   // The clock of the database, which wrote the time, may be ahead.
   if (oldest_ && *oldest_ < now)
     status.oldest = std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest_);
+  status.paused = paused_ || paused_lastingly_;
   return status;
 }
 

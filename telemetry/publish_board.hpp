@@ -61,7 +61,7 @@ struct publish_status : worker_status {
   std::uint64_t gaps_given_up = 0;
   std::uint64_t polls = 0;
   std::uint64_t commits = 0;
-  bool paused = false;
+  bool paused = false; ///< in memory or lastingly
   double sent_rate = 0;
   std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is not acknowledged
   histogram lag;                       ///< of all shards
@@ -97,7 +97,8 @@ public:
   void repeats_avoided(std::uint64_t rows);
   void found_late(std::uint64_t rows);
   void paused(bool paused);
-  bool paused() const; ///< what was asked for last: a poller that starts again goes by it
+  bool paused() const;                ///< what was asked for last: a poller that starts again goes by it
+  void paused_lastingly(bool paused); ///< as the tracking database says
   /// The `order` of the oldest row that waits, where it is a time; nothing: none does.
   void oldest(std::optional<wall_time> since);
   void tracking_rows(std::uint64_t count);
@@ -105,6 +106,8 @@ public:
 
 private:
   std::optional<wall_time> oldest_;
+  bool paused_ = false;
+  bool paused_lastingly_ = false;
 };
 
 } // namespace penstock::telemetry

@@ -184,6 +184,11 @@ std::string to_json(const snapshot& snapshot, int indent) {
   for (const auto& broker : snapshot.brokers)
     brokers[broker.name] = {{"pid", broker.pid}, {"port", broker.port}};
   const auto uptime = std::chrono::duration<double>(snapshot.taken - node.started).count();
+  const auto& read = snapshot.configuration;
+  const json configuration = {{"reads", read.reads},
+                              {"read_at", read.read_at ? json(rfc3339(*read.read_at)) : json(nullptr)},
+                              {"taken", read.taken},
+                              {"outcome", read.outcome}};
   const json status = {{"node",
                         {{"name", node.name},
                          {"version", node.version},
@@ -192,6 +197,7 @@ std::string to_json(const snapshot& snapshot, int indent) {
                          {"pid", snapshot.process.pid},
                          {"cpu_seconds", snapshot.process.cpu_seconds},
                          {"resident_bytes", snapshot.process.resident_bytes}}},
+                       {"configuration", configuration},
                        {"taken", rfc3339(snapshot.taken)},
                        {"ready", verdict.ready},
                        {"not_ready", verdict.reasons},

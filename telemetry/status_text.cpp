@@ -250,6 +250,9 @@ std::string print(const ordered_json& status) {
   for (const auto& alert : object(status, "alerts"))
     print_line(out, fmt::format("ALERT {} of {}, since {}: {}", text(alert, "rule"), text(alert, "pipeline"),
                                 text(alert, "since"), text(alert, "text")));
+  if (const auto& read = object(status, "configuration"); whole(read, "reads") > 0)
+    print_line(out, fmt::format("configuration {}, {}: {}", read.value("taken", true) ? "read again" : "NOT TAKEN",
+                                text(read, "read_at"), text(read, "outcome")));
   for (const auto& reason : object(status, "not_ready"))
     print_line(out, visible(reason.get<std::string>()));
   for (const auto& [name, broker] : object(status, "brokers").items()) {

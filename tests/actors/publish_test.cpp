@@ -474,6 +474,53 @@ TEST_F(publish_test, paused_it_reads_nothing_and_finishes_what_is_open) {
   EXPECT_THAT(published_ids(), ElementsAre("1", "2"));
 }
 
+TEST_F(publish_test, paused_in_the_tracking_database_it_claims_nothing_whatever_the_control_topic_says) {
+  begin();
+  rows(1, 1);
+  pass(200ms);
+  records->paused = true;
+  pass(2s);
+  rows(2, 2);
+  pass(3s);
+  EXPECT_THAT(published_ids(), ElementsAre("1"));
+  EXPECT_TRUE(status().paused);
+  script->received(1);
+  settle();
+  script->done(1);
+  settle();
+  EXPECT_EQ(records->count("sent"), 1u) << "what is open is finished";
+  caf::anon_send(poller, messages::resume_atom_v);
+  pass(3s);
+  EXPECT_THAT(published_ids(), ElementsAre("1"));
+  records->paused = false;
+  pass(2s);
+  EXPECT_THAT(published_ids(), ElementsAre("1", "2"));
+  EXPECT_FALSE(status().paused);
+}
+
+TEST_F(publish_test, a_pause_is_known_before_the_first_claim_and_heard_of_under_load) {
+  records->paused = true;
+  begin();
+  rows(1, 1);
+  pass(1s);
+  EXPECT_THAT(published_ids(), IsEmpty());
+  records->paused = false;
+  pass(2s);
+  std::int64_t next = 2;
+  const auto work = [&](int steps) { // there is never a time without something to write
+    for (int step = 0; step < steps; ++step, ++next) {
+      rows(next, next);
+      pass(50ms);
+    }
+  };
+  work(20);
+  records->paused = true;
+  work(60);
+  const auto published = published_ids().size();
+  work(20);
+  EXPECT_EQ(published_ids().size(), published);
+}
+
 TEST_F(publish_test, asked_to_stop_it_waits_for_open_handshakes_and_then_ends_the_sessions) {
   begin();
   rows(1, 2);

@@ -44,6 +44,47 @@ struct supervisor_test : testing::actor_fixture {
     return spec;
   }
 
+  /// One that ends, when it was asked to, only after closed_atom.
+  child_spec slow_child(const std::string& label) {
+    auto spec = child(label);
+    spec.start = [start = spec.start](caf::actor_system& where) {
+      auto inner = start(where);
+      return where.spawn([inner](caf::event_based_actor* self) -> caf::behavior {
+        set_quiet_handlers(self);
+        self->link_to(inner);
+        self->set_exit_handler([self, inner](const caf::exit_msg& exit) {
+          if (exit.source == inner.address())
+            self->quit();
+        });
+        return {[inner](messages::closed_atom) { caf::anon_send(inner, messages::closed_atom_v); }};
+      });
+    };
+    return spec;
+  }
+
+  /// Has a running supervisor change its children; true once it has told that it is done.
+  std::shared_ptr<bool> change(const caf::actor& supervisor, std::vector<child_changes::change> children) {
+    auto done = std::make_shared<bool>(false);
+    auto changes = std::make_shared<child_changes>();
+    changes->children = std::move(children);
+    changes->on_done = [done] { *done = true; };
+    caf::anon_send(supervisor, child_changes_ptr{std::move(changes)});
+    settle();
+    return done;
+  }
+
+  void close(const std::string& name) {
+    caf::anon_send(directory.find(name), messages::closed_atom_v);
+    settle();
+  }
+
+  std::vector<std::string> names_on_board() {
+    std::vector<std::string> names;
+    for (const auto& each : board.snapshot().actors)
+      names.push_back(each.name);
+    return names;
+  }
+
   caf::actor supervise(supervisor_config config, std::vector<child_spec> children) {
     if (config.name.empty())
       config.name = "under test";
@@ -254,6 +295,126 @@ TEST_F(supervisor_test, announces_every_start) {
   EXPECT_EQ(announced, (events_list{"b without a", "a with a"}));
   crash("b");
   EXPECT_EQ(announced.back(), "b with a");
+}
+
+// --- children that come and go
+
+TEST_F(supervisor_test, takes_and_drops_children_while_it_runs) {
+  auto root = supervise({}, {child("a"), child("b")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  EXPECT_TRUE(*change(root, {{"c", child("c")}, {"a", std::nullopt}}));
+  EXPECT_EQ(take_events(), (events_list{"+c", "-a"}));
+  EXPECT_EQ(directory.names(), (events_list{"b", "c"}));
+  EXPECT_EQ(names_on_board(), (events_list{"b", "c"}));
+  crash("c"); // it is one of them now
+  EXPECT_EQ(take_events(), (events_list{"-c", "+c"}));
+  caf::anon_send_exit(root, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_EQ(take_events().size(), 2u);
+}
+
+TEST_F(supervisor_test, starts_a_successor_only_when_the_name_is_free) {
+  auto root = supervise({}, {slow_child("a"), child("b")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  auto successor = child("a");
+  const auto done = change(root, {{"a", successor}, {"c", child("c")}});
+  EXPECT_EQ(take_events(), (events_list{"+c"})) << "nobody waits for another's end";
+  pass(1s);
+  EXPECT_FALSE(*done);
+  close("a");
+  EXPECT_EQ(take_events(), (events_list{"-a", "+a"}));
+  EXPECT_TRUE(*done);
+  crash("a"); // by the new specification, it ends at once
+  EXPECT_EQ(take_events(), (events_list{"-a", "+a"}));
+}
+
+TEST_F(supervisor_test, a_successor_is_no_restart) {
+  supervisor_config config;
+  config.restarts_max = 0;
+  auto root = supervise(config, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  for (int i = 0; i < 3; ++i)
+    EXPECT_TRUE(*change(root, {{"a", child("a")}}));
+  EXPECT_EQ(end_of(root), "");
+  EXPECT_EQ(board.snapshot().actors.at(0).restarts, 0u);
+}
+
+TEST_F(supervisor_test, the_last_of_several_changes_holds) {
+  auto root = supervise({}, {slow_child("a"), slow_child("b")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  const auto first = change(root, {{"a", child("a")}, {"b", std::nullopt}});
+  const auto second = change(root, {{"a", std::nullopt}, {"b", child("b")}});
+  close("a");
+  EXPECT_FALSE(*first || *second);
+  close("b");
+  EXPECT_TRUE(*first && *second);
+  EXPECT_EQ(take_events(), (events_list{"-a", "-b", "+b"}));
+}
+
+TEST_F(supervisor_test, a_child_may_go_and_come_in_one_change) {
+  auto root = supervise({}, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  EXPECT_TRUE(*change(root, {{"a", std::nullopt}, {"a", child("a")}}));
+  EXPECT_EQ(take_events(), (events_list{"-a", "+a"}));
+}
+
+TEST_F(supervisor_test, a_child_that_is_about_to_be_restarted_is_dropped_or_replaced_at_once) {
+  supervisor_config config;
+  config.backoff_min = 100ms;
+  auto root = supervise(config, {child("a"), child("b")});
+  testing::ended_at_scope_exit end{root};
+  crash("a");
+  crash("a");
+  crash("b"); // both wait for the backoff now
+  take_events();
+  EXPECT_TRUE(*change(root, {{"a", std::nullopt}, {"b", child("b")}}));
+  EXPECT_EQ(take_events(), (events_list{"+b"}));
+  pass(1s);
+  EXPECT_EQ(take_events(), events_list{});
+}
+
+TEST_F(supervisor_test, what_it_does_not_know_is_gone_already) {
+  auto root = supervise({}, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  take_events();
+  EXPECT_TRUE(*change(root, {{"b", std::nullopt}}));
+  EXPECT_TRUE(*change(root, {}));
+  EXPECT_EQ(take_events(), events_list{});
+}
+
+TEST_F(supervisor_test, the_actors_of_a_subtree_are_forgotten_with_it) {
+  supervisor_config inner;
+  inner.name = "p";
+  child_spec subtree;
+  subtree.name = "p";
+  subtree.kind = "supervisor";
+  subtree.start = [this, inner](caf::actor_system& where) -> caf::actor {
+    return where.spawn(supervisor, inner, std::vector{child("p/poller")}, &directory);
+  };
+  auto root = supervise({}, {subtree, child("pq")});
+  testing::ended_at_scope_exit end{root};
+  EXPECT_TRUE(*change(root, {{"p", std::nullopt}}));
+  EXPECT_EQ(names_on_board(), (events_list{"pq"}));
+}
+
+TEST_F(supervisor_test, starts_nobody_once_it_is_to_end) {
+  auto root = supervise({}, {slow_child("a"), slow_child("b")});
+  const auto before = change(root, {{"a", child("a")}});
+  caf::anon_send_exit(root, caf::exit_reason::user_shutdown);
+  settle();
+  take_events();
+  const auto after = change(root, {{"c", child("c")}});
+  close("a");
+  close("b");
+  EXPECT_EQ(end_of(root), "stopped");
+  EXPECT_EQ(take_events(), (events_list{"-a", "-b"}));
+  EXPECT_FALSE(*before || *after);
+  EXPECT_EQ(before.use_count(), 1) << "whoever waits is told that nothing comes any more";
+  EXPECT_EQ(after.use_count(), 1);
 }
 
 } // namespace penstock::actors

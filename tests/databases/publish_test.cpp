@@ -278,6 +278,26 @@ TEST_F(publish_test, an_owner_raises_the_epoch) {
   EXPECT_EQ((*theirs)[0].epoch, 2u);
 }
 
+TEST_F(publish_test, claims_of_shards_that_are_no_more_are_not_left_behind_in_silence) {
+  const auto store = tracking_of(pipeline_of_readings());
+  ASSERT_TRUE(store->adopt(2));
+  const std::vector claims{claim(1, 1, "a")};
+  tracking_changes changes;
+  changes.shards = {{1, 1, 1, 0, 0, {}}};
+  changes.claims = claims;
+  ASSERT_TRUE(*store->commit(changes));
+  const auto fewer = store->adopt(1);
+  ASSERT_FALSE(fewer);
+  EXPECT_EQ(fewer.error().code, errc::configuration);
+  EXPECT_THAT(fewer.error().message, HasSubstr("shard 1 are open"));
+  auto mine = store->adopt(2);
+  ASSERT_TRUE(mine);
+  changes = {};
+  changes.shards = {{1, (*mine)[1].epoch, 1, 1, 0, {{1, 1}}}}; // sent, though the watermark is not there yet
+  ASSERT_TRUE(*store->commit(changes));
+  EXPECT_TRUE(store->adopt(1));
+}
+
 TEST_F(publish_test, a_former_owner_writes_nothing) {
   const auto former = tracking_of(pipeline_of_readings());
   ASSERT_TRUE(former->adopt(2));
@@ -412,6 +432,19 @@ TEST_F(publish_test, a_row_that_can_never_be_published_is_kept_as_refused) {
   ASSERT_TRUE(*store->commit(changes));
   EXPECT_EQ(other().ask("SELECT state FROM mqtt_sent_records"), "refused");
   EXPECT_THAT(seqs(store->open_claims(0, 0)), IsEmpty());
+}
+
+TEST_F(publish_test, a_pause_holds_for_every_connection_and_its_own_pipeline) {
+  const auto pipeline = pipeline_of_readings();
+  auto other_pipeline = pipeline;
+  other_pipeline.name = "TableB";
+  auto one = tracking_of(pipeline);
+  EXPECT_FALSE(*one->paused());
+  for (const bool paused : {true, true, false, false, true}) {
+    EXPECT_TRUE(one->pause(paused));
+    EXPECT_EQ(*tracking_of(pipeline)->paused(), paused);
+    EXPECT_FALSE(*tracking_of(other_pipeline)->paused());
+  }
 }
 
 TEST_F(publish_test, the_heartbeat_rises_with_everything_an_owner_does) {

@@ -99,6 +99,7 @@ struct memory_records {
   std::uint64_t opened = 0;
   std::optional<error> open_failure;
   std::optional<error> commit_failure;
+  bool paused = false;
 
   std::size_t count(const std::string& state) const {
     return static_cast<std::size_t>(
@@ -152,6 +153,11 @@ public:
     if (changes.cursor)
       database_->cursor = changes.cursor;
     return true;
+  }
+  result<bool> paused() override { return database_->paused; }
+  result<void> pause(bool paused) override {
+    database_->paused = paused;
+    return {};
   }
   result<std::vector<std::size_t>> untracked(std::span<const storage::record_key> records) override {
     std::vector<std::size_t> missing;

@@ -25,9 +25,9 @@ protected:
 
   /// From now on a server is asked.
   void serve(bool admin = true) {
-    served_ = configuration();
-    served_.node.admin = admin;
-    add_dead_letter_routes(server_, served_);
+    auto served = std::make_shared<config::configuration>(configuration());
+    served->node.admin = admin;
+    add_dead_letter_routes(server_, [served] { return served; });
     ASSERT_TRUE(server_.start({"127.0.0.1", 0}));
     options_.config.clear();
     options_.url = "http://" + server_.address().to_string() + "/";
@@ -57,7 +57,6 @@ protected:
   std::ostringstream err_;
 
 private:
-  config::configuration served_;
   web::http_server server_;
 };
 

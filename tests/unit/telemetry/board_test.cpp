@@ -313,4 +313,54 @@ TEST(ready, needs_every_publish_shard_and_its_poller) {
   EXPECT_FALSE(ready(board.snapshot()).ready);
 }
 
+TEST(board, forgets_pipelines_and_shards_that_are_gone) {
+  board board;
+  for (const std::uint32_t number : {0u, 1u, 2u}) {
+    board.shard("in", number);
+    board.writer("in", number);
+    board.publish_shard("out", number);
+  }
+  board.trim_ingest("in", 2, 1);
+  board.trim_publish("out", 1);
+  auto seen = look(board);
+  EXPECT_EQ(seen.pipelines.at(0).shards.size(), 2u);
+  EXPECT_EQ(seen.pipelines.at(0).writers.size(), 1u);
+  EXPECT_EQ(seen.publishes.at(0).shards.size(), 1u);
+  EXPECT_FALSE(ready(seen).ready);
+  board.trim_ingest("in", 0, 0);
+  board.trim_publish("out", 0);
+  board.trim_ingest("never there", 0, 0);
+  board.trim_publish("never there", 0);
+  seen = look(board);
+  EXPECT_THAT(seen.pipelines, IsEmpty());
+  EXPECT_THAT(seen.publishes, IsEmpty());
+  EXPECT_TRUE(ready(seen).ready);
+}
+
+TEST(board, notes_what_an_operator_has_paused) {
+  board board;
+  const auto shard = board.shard("in", 1);
+  const auto pipeline = board.publish("out");
+  auto told = board.pause("", true);
+  EXPECT_THAT(told.ingest, ElementsAre(std::pair{std::string{"in"}, 1u}));
+  EXPECT_THAT(told.publish, ElementsAre("out"));
+  EXPECT_TRUE(shard->paused() && pipeline->paused());
+  told = board.pause("out", false);
+  EXPECT_THAT(told.ingest, IsEmpty());
+  EXPECT_TRUE(shard->paused() && !pipeline->paused());
+  told = board.pause("nobody", true);
+  EXPECT_TRUE(told.ingest.empty() && told.publish.empty());
+  EXPECT_EQ(look(board).pipelines.size(), 1u);
+}
+
+TEST(board, tells_how_the_configuration_was_read_again) {
+  board board;
+  EXPECT_EQ(look(board).configuration.reads, 0u);
+  board.configuration_read(true, "one added", noon);
+  board.configuration_read(false, "it is broken", noon);
+  EXPECT_EQ(look(board).configuration.reads, 2u);
+  EXPECT_FALSE(look(board).configuration.taken);
+  EXPECT_EQ(look(board).configuration.outcome, "it is broken");
+}
+
 } // namespace penstock::telemetry

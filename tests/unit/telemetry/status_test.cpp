@@ -150,6 +150,15 @@ TEST(status_text, shows_what_is_wrong) {
   EXPECT_THAT(text, HasSubstr("1.2 s")) << "the lag";
 }
 
+TEST(status_text, tells_what_came_of_a_configuration_that_was_read_again) {
+  snapshot seen;
+  EXPECT_THAT(text_of(seen), testing::Not(HasSubstr("configuration")));
+  seen.configuration = {1, wall_time{}, true, "publish.B added"};
+  EXPECT_THAT(text_of(seen), HasSubstr("configuration read again, 1970-01-01T00:00:00.000Z: publish.B added"));
+  seen.configuration = {2, wall_time{}, false, "p.yaml:1:1: broken"};
+  EXPECT_THAT(text_of(seen), HasSubstr("configuration NOT TAKEN"));
+}
+
 TEST(status_text, fits_a_terminal_of_100_columns) {
   std::istringstream lines{text_of(sample())};
   for (std::string line; std::getline(lines, line);)
