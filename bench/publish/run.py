@@ -53,7 +53,7 @@ PIPELINE = """\
 
 CREATE_SQLITE = ("CREATE TABLE TableA (RecordId INTEGER PRIMARY KEY, MonitorId TEXT, Reading REAL, Unit TEXT, Quality INTEGER,"
                  " CreatedAt TEXT)")
-OWN_TABLES = ("mqtt_sent_records", "mqtt_sent_records_archive", "penstock_sent_ranges", "penstock_retries", "penstock_fence", "penstock_cursors")
+OWN_TABLES = ("mqtt_sent_records", "mqtt_sent_records_archive", "penstock_sent_ranges", "penstock_retries", "penstock_pauses", "penstock_fence", "penstock_cursors")
 
 
 def create_postgresql(name="TableA"):
