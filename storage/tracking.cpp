@@ -49,7 +49,7 @@ public:
   result<std::uint64_t> heartbeat() override;
   result<void> check(std::span<const shard_progress> shards) override;
   result<bool> commit(const tracking_changes& changes) override;
-  result<std::vector<std::size_t>> untracked(std::span<const record_key> records) override;
+  result<std::vector<std::size_t>> untracked(std::span<const record_key> records, known_by which) override;
 
 private:
   const sql_words& words() const { return database_->words(); }
@@ -385,7 +385,10 @@ result<bool> sql_tracking::commit(const tracking_changes& changes) {
   return true;
 }
 
-result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records) {
+result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records, known_by which) {
+  const auto key_of = [&](std::string_view record_id, std::string_view version) {
+    return std::string{record_id} + '\0' + std::string{which == known_by::version ? version : std::string_view{}};
+  };
   std::vector<std::size_t> missing;
   for (std::size_t first = 0; first < records.size(); first += looked_up_at_once) {
     const auto some = records.subspan(first, std::min(looked_up_at_once, records.size() - first));
@@ -393,13 +396,13 @@ result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_
     for (const auto& record : some)
       ids += (ids.empty() ? "" : ", ") + literal(record.record_id);
     std::unordered_set<std::string> tracked;
-    auto read = database_->read(
-      "SELECT record_id, record_version FROM " + name_ + " WHERE " + pipeline_is_ + " AND record_id IN (" + ids + ")",
-      [&](auto row) { tracked.insert(std::string{row[0].text} + '\0' + std::string{row[1].text}); });
+    auto read = database_->read("SELECT record_id, record_version FROM " + name_ + " WHERE " + pipeline_is_ +
+                                  " AND record_id IN (" + ids + ")",
+                                [&](auto row) { tracked.insert(key_of(row[0].text, row[1].text)); });
     if (!read)
       return read.error();
     for (std::size_t index = 0; index < some.size(); ++index)
-      if (!tracked.contains(std::string{some[index].record_id} + '\0' + std::string{some[index].version}))
+      if (!tracked.contains(key_of(some[index].record_id, some[index].version)))
         missing.push_back(first + index);
   }
   return missing;

@@ -111,8 +111,13 @@ public:
   /// All or nothing. False: nothing was written, for some of the claims' records are tracked already. `fenced` where
   /// one of the shards has another owner now: nothing may be sent any more.
   virtual result<bool> commit(const tracking_changes& changes) = 0;
+  enum class known_by : std::uint8_t {
+    version, ///< record and version
+    record,  ///< the record alone: any version of it
+  };
   /// Which of the records are not in the table: by index, rising.
-  virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
+  virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records,
+                                                     known_by which = known_by::version) = 0;
 };
 
 /// Opens a connection.

@@ -113,6 +113,13 @@ json of(const publish_shard_status& shard) {
           {"sent_per_second", one_decimal(shard.sent_rate)}};
 }
 
+/// null where queries find the rows.
+json slot_of(const publish_status& pipeline) {
+  if (pipeline.slot.empty())
+    return nullptr;
+  return {{"name", pipeline.slot}, {"lag_bytes", pipeline.slot_lag_bytes}, {"lost", pipeline.slots_lost}};
+}
+
 json of(const publish_status& pipeline) {
   json shards = json::array();
   for (const auto& shard : pipeline.shards)
@@ -132,6 +139,7 @@ json of(const publish_status& pipeline) {
           {"found_late", pipeline.found_late},
           {"gaps", pipeline.gaps},
           {"gaps_given_up", pipeline.gaps_given_up},
+          {"slot", slot_of(pipeline)},
           {"polls", pipeline.polls},
           {"commits", pipeline.commits},
           {"shards", shards}};
