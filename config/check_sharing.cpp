@@ -86,9 +86,10 @@ std::size_t connections_of(const ingest& pipeline) {
   return pipeline.writers + (deletes ? 1u : 0u);
 }
 
-/// Those to the database `name`: one reads the source, one writes what was sent.
+/// Those to the database `name`: one reads the source, two more its log, one writes what was sent.
 std::size_t connections_of(const publish& pipeline, const std::string& name) {
-  return (pipeline.database == name ? 1u : 0u) + (tracking_database(pipeline) == name ? 1u : 0u);
+  const bool logical = pipeline.detect.changes == change_source::logical;
+  return (pipeline.database == name ? (logical ? 3u : 1u) : 0u) + (tracking_database(pipeline) == name ? 1u : 0u);
 }
 
 void check_connections(const configuration& c, findings& problems) {
@@ -104,8 +105,8 @@ void check_connections(const configuration& c, findings& problems) {
       problems.add(path, "is " + std::to_string(database.connections_max) + ", and the pipelines need " +
                            std::to_string(needed) +
                            ": the `writers` of each, and 1 more where rows or dead letters have a `retention`; of "
-                           "each under `publish` 1 that reads and 1 that writes `tracking`; raise it, or lower "
-                           "`writers`");
+                           "each under `publish` 1 that reads and 1 that writes `tracking`, and 2 more with "
+                           "`changes: logical`; raise it, or lower `writers`");
   }
 }
 

@@ -1,10 +1,10 @@
 #include "nodes/node.hpp"
 
+#include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
 #include "nodes/pipeline.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/version.hpp"
-#include "storage/source.hpp"
 #include "storage/store.hpp"
 #include "telemetry/log.hpp"
 #include "web/http_server.hpp"
@@ -50,10 +50,8 @@ result<void> check_tables(const config::configuration& configuration) {
     auto store = storage::open(configuration.databases.at(pipeline.database));
     note("ingest", name, store ? (*store)->prepare(storage::table_of(pipeline)) : result<void>{store.error()});
   }
-  for (const auto& [name, pipeline] : configuration.publish) {
-    const auto source = storage::open_source(configuration.databases.at(pipeline.database), pipeline);
-    note("publish", name, source ? result<void>{} : result<void>{source.error()});
-  }
+  for (const auto& [name, pipeline] : configuration.publish)
+    note("publish", name, try_source(configuration, pipeline));
   if (!wrong.empty())
     return error{errc::configuration, wrong};
   return {};

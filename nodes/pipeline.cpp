@@ -114,7 +114,12 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   config.open_tracking = [database = tracking_database(context, pipeline), pipeline] {
     return storage::open_tracking(database, pipeline);
   };
-  if (pipeline.detect.notify == config::notification::automatic)
+  if (pipeline.detect.changes == config::change_source::logical)
+    config.open_changes = [database = context.configuration.databases.at(pipeline.database),
+                           pipeline](const std::string& installation, std::function<void()> on_more) {
+      return storage::open_changes(database, pipeline, installation, std::move(on_more));
+    };
+  else if (pipeline.detect.notify == config::notification::automatic)
     config.watch_source = [database = context.configuration.databases.at(pipeline.database),
                            table = pipeline.table](std::function<void()> on_change) {
       return storage::watch_changes(database, table, std::move(on_change));
