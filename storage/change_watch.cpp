@@ -2,6 +2,7 @@
 
 #include "storage/postgresql_connect.hpp"
 #include "storage/postgresql_handle.hpp"
+#include "storage/postgresql_schema.hpp"
 #include "storage/watch_thread.hpp"
 
 #include <soci/postgresql/soci-postgresql.h>
@@ -99,13 +100,6 @@ private:
   std::string table_;
 };
 
-std::string quoted(const std::string& table) {
-  const auto dot = table.find('.');
-  return dot == std::string::npos
-           ? postgresql::identifier(table)
-           : postgresql::identifier(table.substr(0, dot)) + "." + postgresql::identifier(table.substr(dot + 1));
-}
-
 } // namespace
 
 std::unique_ptr<change_watch> watch_changes(const config::database& database, const std::string& table,
@@ -129,13 +123,13 @@ std::string notify_sql(config::database_kind kind, const std::string& table) {
          "  RETURN NULL;\n"
          "END $$;\n"
          "CREATE OR REPLACE TRIGGER penstock_notify AFTER INSERT OR UPDATE ON " +
-         quoted(table) + "\n  FOR EACH STATEMENT EXECUTE FUNCTION penstock_notify();\n";
+         postgresql::table_identifier(table) + "\n  FOR EACH STATEMENT EXECUTE FUNCTION penstock_notify();\n";
 }
 
 std::string unnotify_sql(config::database_kind kind, const std::string& table) {
   if (kind != config::database_kind::postgresql)
     return {};
-  return "DROP TRIGGER IF EXISTS penstock_notify ON " + quoted(table) + ";\n";
+  return "DROP TRIGGER IF EXISTS penstock_notify ON " + postgresql::table_identifier(table) + ";\n";
 }
 
 } // namespace penstock::storage

@@ -6,6 +6,7 @@
 #include "storage/connection.hpp"
 #include "storage/key_text.hpp"
 #include "storage/postgresql_handle.hpp"
+#include "storage/postgresql_schema.hpp"
 #include "storage/transaction.hpp"
 
 #include <fmt/format.h>
@@ -19,6 +20,7 @@ namespace {
 
 using postgresql::identifier;
 using postgresql::literal;
+using postgresql::table_identifier;
 
 constexpr std::size_t name_bytes_max = 63;
 constexpr auto prefix = "penstock_";
@@ -41,12 +43,6 @@ std::string slot_letters(const std::string& text) {
   return made;
 }
 
-std::string quoted(const std::string& table) {
-  const auto dot = table.find('.');
-  return dot == std::string::npos ? identifier(table)
-                                  : identifier(table.substr(0, dot)) + "." + identifier(table.substr(dot + 1));
-}
-
 constexpr auto no_identity = "has no primary key and no other REPLICA IDENTITY: PostgreSQL would refuse its updates";
 
 /// Whether an update can say which row it is of.
@@ -59,7 +55,7 @@ std::string identified_sql(const std::string& table) {
 /// All that can be missing, in one row.
 std::string facts_sql(const config::publish& pipeline) {
   const auto publication = literal(publication_name(pipeline.name));
-  const auto table = "to_regclass(" + literal(quoted(pipeline.table)) + ")";
+  const auto table = "to_regclass(" + literal(table_identifier(pipeline.table)) + ")";
   return "SELECT current_setting('server_version_num'), current_setting('wal_level'), pg_is_in_recovery(), "
          "current_user,"
          " (SELECT r.rolreplication OR r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)"
@@ -72,7 +68,7 @@ std::string facts_sql(const config::publish& pipeline) {
          publication + " AND c.oid = " + table +
          "), coalesce((SELECT p.pubinsert FROM pg_publication p WHERE p.pubname = " + publication +
          "), false), coalesce((SELECT p.pubupdate FROM pg_publication p WHERE p.pubname = " + publication +
-         "), false), " + identified_sql(quoted(pipeline.table)) +
+         "), false), " + identified_sql(table_identifier(pipeline.table)) +
          ", coalesce((SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = " + table +
          " AND a.attgenerated <> '')::text, '[]'),"
          " NOT EXISTS (SELECT FROM pg_replication_slots WHERE right(slot_name::text, 9) = '_" +
@@ -202,12 +198,12 @@ std::string logical_sql(const config::publish& pipeline) {
   const auto alter = "ALTER PUBLICATION " + identifier(name);
   std::string sql = "DO $$\nBEGIN\n";
   if (updates)
-    sql += "  IF NOT " + identified_sql(quoted(pipeline.table)) + " THEN\n    RAISE EXCEPTION 'table % " +
+    sql += "  IF NOT " + identified_sql(table_identifier(pipeline.table)) + " THEN\n    RAISE EXCEPTION 'table % " +
            std::string{no_identity} + "', " + literal(pipeline.table) + ";\n  END IF;\n";
   sql += "  IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = " + literal(name) +
          ") THEN\n    CREATE PUBLICATION " + identifier(name) + ";\n  END IF;\nEND $$;\n" + alter + " SET TABLE " +
-         quoted(pipeline.table) + ";\n" + alter + " SET (publish = '" + (updates ? "insert, update" : "insert") +
-         "', publish_via_partition_root = true);\n";
+         table_identifier(pipeline.table) + ";\n" + alter + " SET (publish = '" +
+         (updates ? "insert, update" : "insert") + "', publish_via_partition_root = true);\n";
   return sql;
 }
 
