@@ -1,5 +1,6 @@
 #include "actors/poller.hpp"
 
+#include "actors/change_finder.hpp"
 #include "core/assert.hpp"
 #include "mqtt/reason.hpp"
 #include "storage/own_tables.hpp"
@@ -198,9 +199,12 @@ result<void> poller_state::step() {
       return opened;
   if (auto read = read_pause(); !read)
     return read;
-  if (auto found = find_rows(); !found)
-    return found;
-  return commit();
+  auto found = find_rows();
+  if (!found)
+    next_renewal = now(); // another process may be why: the commit says whose the shards are
+  if (auto done = commit(static_cast<bool>(found)); !done)
+    return done;
+  return found;
 }
 
 /// Before anything is claimed, and then now and then: whoever pauses a pipeline need not know where it runs.
@@ -232,15 +236,12 @@ result<void> poller_state::open() {
   auto mine = (*target)->adopt(config.pipeline.shards);
   if (!mine)
     return mine.error();
-  row_finder_config finding;
-  finding.detect = config.pipeline.detect;
-  finding.start = config.pipeline.start;
-  finding.read_bytes = config.claims_bytes_max;
-  finder = std::make_unique<row_finder>(finding);
-  if (auto begun = finder->begin(**table, **target); !begun)
-    return begun;
-  written_cursor = finder->cursor();
   installation = *std::move(id);
+  auto finds = make_finder();
+  if (auto begun = finds->begin(**table, **target); !begun)
+    return begun;
+  finder = std::move(finds);
+  written_cursor.reset(); // also where the first run began must be known to the next
   tracking = *std::move(target);
   source = *std::move(table);
   for (const auto& shard : *mine) {
@@ -259,14 +260,55 @@ result<void> poller_state::open() {
   }
   // The watch outlives no actor: its thread ends with the state.
   if (config.watch_source && !watch)
-    watch = config.watch_source([me = poller_actor{self}, waking = waking] {
-      if (!waking->exchange(true))
-        caf::anon_send(me, wake_atom_v);
-    });
+    watch = config.watch_source(wake());
   // At once: that a connection opens does not show that it can be written.
   next_poll = next_renewal = next_pause_check = now();
   woken = true;
   return {};
+}
+
+/// What another thread may call where there may be something new.
+std::function<void()> poller_state::wake() {
+  return [me = poller_actor{self}, waking = waking] {
+    if (!waking->exchange(true))
+      caf::anon_send(me, wake_atom_v);
+  };
+}
+
+std::unique_ptr<row_finder> poller_state::make_finder() {
+  const auto& pipeline = config.pipeline;
+  row_finder_config finding;
+  finding.detect = pipeline.detect;
+  finding.start = pipeline.start;
+  finding.read_bytes = config.claims_bytes_max;
+  if (!config.open_changes)
+    return std::make_unique<row_finder>(finding);
+  change_finder_config changes;
+  changes.finding = finding;
+  changes.on_update = pipeline.on_update;
+  changes.has_version = !pipeline.version.empty();
+  changes.open = [this] { return config.open_changes(installation, wake()); };
+  changes.on_slot = [this](const auto& slot, bool made_anew) { note_slot(slot, made_anew); };
+  return std::make_unique<change_finder>(std::move(changes));
+}
+
+void poller_state::note_slot(const storage::slot_state& slot, bool made_anew) {
+  config.board->slot(slot.name, slot.lag_bytes);
+  if (made_anew) {
+    config.board->slot_lost();
+    log::error(component, config.name,
+               "replication slot {} was gone or lost, and is made anew: rows inserted meanwhile are found by queries, "
+               "updates made meanwhile are not published",
+               slot.name);
+  }
+  const bool at_risk = slot.keeps != "reserved";
+  if (at_risk && !slot_warned)
+    log::warning(component, config.name,
+                 "replication slot {} has the server keep {} MB of its log ({}): they go as soon as rows are published",
+                 slot.name, slot.lag_bytes >> 20, slot.keeps);
+  else if (!at_risk && slot_warned)
+    log::info(component, config.name, "replication slot {} has caught up", slot.name);
+  slot_warned = at_risk;
 }
 
 void poller_state::works() {
@@ -325,6 +367,8 @@ std::uint32_t poller_state::shard_of(const storage::source_row& row) const {
 /// Reads no more than there is room for; what it deals to shards without room is bounded by one read.
 result<void> poller_state::find_rows() {
   const auto time = now();
+  if (auto tended = finder->tend(time); !tended)
+    return tended;
   const auto waiting = pending_rows();
   bytes_full = bytes_in_flight() >= config.in_flight_bytes_max;
   const auto free = room();
@@ -332,12 +376,12 @@ result<void> poller_state::find_rows() {
   if (is_paused() || stopping || !due || free <= waiting || waiting >= config.read_max)
     return {};
   woken = false;
-  next_poll = time + config.pipeline.detect.poll;
   const auto found_before = finder->found_late();
   const auto avoided_before = finder->repeats_avoided();
   auto rows = finder->look(*source, *tracking, std::min(config.read_max, free - waiting), time);
   if (!rows)
     return rows.error();
+  next_poll = finder->next_look(time);
   for (auto& row : *rows)
     shards[shard_of(row.row)].pending.push_back(std::move(row));
   if (const auto& gone = finder->not_there(); !gone.empty())
@@ -562,14 +606,15 @@ void poller_state::claim_the_others(round& now, const std::vector<bool>& again) 
   add_progress(now);
 }
 
-result<void> poller_state::commit() {
+/// `rows_found`: the finder can say how far it has read.
+result<void> poller_state::commit(bool rows_found) {
   auto round = collect();
   for (int attempt = 0;; ++attempt) {
     if (attempt == 0 || !records_at_end())
       for (const auto& row : round.rows)
         finder->claimed(row);
     const auto cursor = finder->cursor();
-    if (cursor != written_cursor && !round.changes.shards.empty())
+    if (rows_found && cursor != written_cursor && !round.changes.shards.empty())
       round.changes.cursor = cursor;
     if (round.changes.shards.empty())
       return {};
@@ -587,7 +632,7 @@ result<void> poller_state::commit() {
       return dropped;
   }
   if (round.changes.cursor)
-    written_cursor = *round.changes.cursor;
+    written_cursor = round.changes.cursor;
   finder->retried_written();
   works();
   return settle(std::move(round));

@@ -16,6 +16,7 @@
 #include "core/claim_ledger.hpp"
 #include "messages/messages.hpp"
 #include "mqtt/message.hpp"
+#include "storage/change_stream.hpp"
 #include "storage/change_watch.hpp"
 #include "storage/source.hpp"
 #include "storage/tracking.hpp"
@@ -41,6 +42,10 @@ struct poller_config {
   std::function<result<std::unique_ptr<storage::tracking>>()> open_tracking;
   /// Wakes the poller when the source may have changed; empty: it only polls.
   std::function<std::unique_ptr<storage::change_watch>(std::function<void()> on_change)> watch_source;
+  /// Where changes are told by the source's log; empty: queries find the rows.
+  std::function<result<std::unique_ptr<storage::change_stream>>(const std::string& installation,
+                                                                std::function<void()> on_more)>
+    open_changes;
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
@@ -110,7 +115,7 @@ struct poller_state {
   std::unique_ptr<storage::change_watch> watch;
   std::string installation;
   std::vector<shard_state> shards;
-  storage::source_cursor written_cursor;
+  std::optional<storage::source_cursor> written_cursor; ///< by this process
 
   std::uint64_t timer = 0; ///< a step message with another number is not heard
   monotonic step_at;
@@ -124,6 +129,7 @@ struct poller_state {
   /// A wake-up is on its way: the next one need not be.
   std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
   monotonic next_lag_check;
+  bool slot_warned = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
@@ -148,10 +154,13 @@ struct poller_state {
   // one step: find rows, write, then send
   result<void> step();
   result<void> open();
+  std::unique_ptr<row_finder> make_finder();
+  void note_slot(const storage::slot_state& slot, bool made_anew);
+  std::function<void()> wake();
   void works();
   result<void> read_pause();
   result<void> find_rows();
-  result<void> commit();
+  result<void> commit(bool rows_found);
   round collect();
   void end_failures(std::uint32_t number, round& now);
   void end_failure(std::uint32_t number, const mqtt::completion& failure, round& now);

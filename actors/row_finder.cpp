@@ -229,7 +229,7 @@ result<void> row_finder::read_retries(storage::source& source, storage::tracking
   sort_oldest_first(*left);
   for (auto& row : *left) {
     retried_.erase(row.record_id);
-    give({std::move(row), 0, true}, found);
+    give({.row = std::move(row), .retried = true}, found);
   }
   return {};
 }
@@ -311,7 +311,7 @@ result<std::optional<wall_time>> row_finder::oldest_unread(storage::source& sour
   if (!read)
     return read.error();
   std::erase_if(*read, [](const auto& row) { return !row.wanted || !row.since; });
-  if (known_high_ && !is_behind(read_to_, *known_high_)) {
+  if (may_be_ahead()) {
     const auto avoided = repeats_avoided_; // it is only looked at
     read = drop_tracked(tracking, *std::move(read));
     repeats_avoided_ = avoided;

@@ -45,26 +45,32 @@ public:
   /// A row that is to be claimed.
   struct found_row {
     storage::source_row row;
-    std::uint64_t read = 0; ///< which read of net 1; 0: another net
-    bool retried = false;   ///< a person wants it to be sent again
+    std::uint64_t read = 0;        ///< which read of net 1; 0: another net
+    std::uint64_t transaction = 0; ///< of change_finder; 0: a query found it
+    bool retried = false;          ///< a person wants it to be sent again
   };
 
   explicit row_finder(const row_finder_config& config);
+  virtual ~row_finder() = default;
 
   /// From where the pipeline was read to; writes nothing.
-  result<void> begin(storage::source& source, storage::tracking& tracking);
+  virtual result<void> begin(storage::source& source, storage::tracking& tracking);
 
   /// Rows to be claimed, oldest first; about `rows_max` of them. What is given out counts as pending until `claimed`.
-  result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
-                                      monotonic now);
+  virtual result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking,
+                                              std::size_t rows_max, monotonic now);
   /// The `order`, where it is a time, of the oldest of the next rows that net 1 would read; nothing: none waits. Gives
   /// nothing out.
   result<std::optional<wall_time>> oldest_unread(storage::source& source, storage::tracking& tracking);
   /// There may be more new rows at once.
-  bool read_was_full() const { return was_full_; }
-  void claimed(const found_row& row);
+  virtual bool read_was_full() const { return was_full_; }
+  /// When to look again, unless it was full or somebody says that there is more.
+  virtual monotonic next_look(monotonic now) const { return now + config_.detect.poll; }
+  virtual void claimed(const found_row& row);
   /// It was not, after all. Before the next look.
-  void returned(const found_row& row);
+  virtual void returned(const found_row& row);
+  /// Between two looks, however long: nothing that was claimed before is undone any more.
+  virtual result<void> tend(monotonic) { return {}; }
 
   /// What a successor begins with, as of now.
   storage::source_cursor cursor() const;
@@ -74,10 +80,14 @@ public:
   /// Of those to be sent again that were asked for in the last look: ids without a row that is wanted.
   const std::vector<std::string>& not_there() const { return not_there_; }
 
-  std::uint64_t found_late() const { return found_late_; }           ///< rows of nets 2 and 3
-  std::uint64_t repeats_avoided() const { return repeats_avoided_; } ///< rows that were tracked already
+  virtual std::uint64_t found_late() const { return found_late_; }           ///< rows of nets 2 and 3
+  virtual std::uint64_t repeats_avoided() const { return repeats_avoided_; } ///< rows that were tracked already
   std::size_t gaps() const { return frontier_.gaps(); }
   std::uint64_t gaps_given_up() const { return frontier_.gaps_given_up(); }
+
+protected:
+  /// Whether somebody may have claimed rows that net 1 has not met yet.
+  virtual bool may_be_ahead() const { return known_high_ && !is_behind(read_to_, *known_high_); }
 
 private:
   struct walk {

@@ -42,15 +42,9 @@ public:
     check_changes();
     check_tracking();
     check_archive();
-    warn_of_what_is_to_come();
   }
 
 private:
-  void warn_of_what_is_to_come() {
-    if (pipeline_.detect.changes == change_source::logical)
-      problems_.warn(below(at("detect"), "changes"), "has no effect in this version yet: changes are found by queries");
-  }
-
   std::string at(std::string_view name) const { return below(path_, name); }
 
   void check_table() {
@@ -172,9 +166,12 @@ private:
     if (!problems_.sound(path) || !problems_.sound(at("on_update")))
       return;
     const bool publishes = pipeline_.on_update == update_rule::publish;
+    const bool logical =
+      pipeline_.detect.changes == change_source::logical || !problems_.sound(below(at("detect"), "changes"));
     const auto& key = pipeline_.key;
-    if (publishes && pipeline_.version.empty())
-      problems_.add(path, "is missing: `on_update: publish` needs a column that rises with each change of a row");
+    if (publishes && pipeline_.version.empty() && !logical)
+      problems_.add(path, "is missing: `on_update: publish` needs a column that rises with each change of a row, or "
+                          "PostgreSQL's log: `detect: {changes: logical}`");
     else if (!publishes && !pipeline_.version.empty())
       problems_.add(path, "is for `on_update: publish`; with ignore a row is sent once, whatever its version");
     else if (publishes && std::find(key.begin(), key.end(), pipeline_.version) != key.end())

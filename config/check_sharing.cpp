@@ -86,10 +86,13 @@ std::size_t connections_of(const ingest& pipeline) {
   return pipeline.writers + (deletes ? 1u : 0u);
 }
 
-/// Those to the database `name`: the poller's, the archiver's, and one that waits for notifications.
+/// Those to the database `name`: the poller's, the archiver's, and those that hear of changes: one that waits for
+/// notifications, or two for the log.
 std::size_t connections_of(const publish& pipeline, const std::string& name, database_kind kind) {
   const bool listens = kind == database_kind::postgresql && pipeline.detect.notify == notification::automatic;
-  const std::size_t reading = 1u + (pipeline.archive.keep.count() > 0 ? 1u : 0u) + (listens ? 1u : 0u);
+  const bool logical = pipeline.detect.changes == change_source::logical;
+  const std::size_t hearing = logical ? 2u : listens ? 1u : 0u;
+  const std::size_t reading = 1u + (pipeline.archive.keep.count() > 0 ? 1u : 0u) + hearing;
   return (pipeline.database == name ? reading : 0u) + (tracking_database(pipeline) == name ? 2u : 0u);
 }
 
@@ -107,8 +110,8 @@ void check_connections(const configuration& c, findings& problems) {
                            std::to_string(needed) +
                            ": the `writers` of each, and 1 more where rows or dead letters have a `retention`; of "
                            "each under `publish` 1 that reads, 2 for `tracking`, 1 that waits for notifications (of "
-                           "PostgreSQL, unless `detect.notify` is off), and 1 more where `archive.keep` is set; raise "
-                           "it, or lower `writers`");
+                           "PostgreSQL, unless `detect.notify` is off) or 2 with `changes: logical`, and 1 more where "
+                           "`archive.keep` is set; raise it, or lower `writers`");
   }
 }
 

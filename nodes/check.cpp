@@ -3,6 +3,7 @@
 #include "config/load.hpp"
 #include "mqtt/client.hpp"
 #include "nodes/exit_codes.hpp"
+#include "storage/replication_slot.hpp"
 #include "storage/source.hpp"
 #include "storage/store.hpp"
 
@@ -67,7 +68,7 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
   int code = exit_done;
   const auto report = [&](const std::string& what, const result<void>& tried) {
     out << what << ": " << (tried ? std::string{"ok"} : tried.error().to_string()) << '\n' << std::flush;
-    if (!tried && tried.error().code == errc::schema_mismatch)
+    if (!tried && (tried.error().code == errc::schema_mismatch || tried.error().code == errc::unsupported))
       code = exit_configuration;
     else if (!tried && code == exit_done)
       code = exit_unavailable;
@@ -85,15 +86,20 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
     if (database.read_address)
       report("database " + name + ", replica", try_replica(database));
   }
-  for (const auto& [name, pipeline] : configuration.publish) {
-    const auto source = storage::open_source(configuration.databases.at(pipeline.database), pipeline);
-    report("publish " + name + " (table " + pipeline.table + ")",
-           source ? result<void>{} : result<void>{source.error()});
-  }
+  for (const auto& [name, pipeline] : configuration.publish)
+    report("publish " + name + " (table " + pipeline.table + ")", try_source(configuration, pipeline));
   return code;
 }
 
 } // namespace
+
+result<void> try_source(const config::configuration& configuration, const config::publish& pipeline) {
+  const auto& database = configuration.databases.at(pipeline.database);
+  if (const auto source = storage::open_source(database, pipeline); !source)
+    return source.error();
+  return pipeline.detect.changes == config::change_source::logical ? storage::check_logical(database, pipeline)
+                                                                   : result<void>{};
+}
 
 bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
                     std::ostream& err, std::vector<config::problem>* warnings) {

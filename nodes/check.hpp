@@ -1,6 +1,8 @@
 // `penstock check` and `penstock config show`: what a configuration says, and whether it would work.
 #pragma once
 
+#include "core/result.hpp"
+
 #include <filesystem>
 #include <iosfwd>
 #include <string>
@@ -9,6 +11,7 @@
 namespace penstock::config {
 struct configuration;
 struct problem;
+struct publish;
 } // namespace penstock::config
 
 namespace penstock::nodes {
@@ -17,6 +20,9 @@ namespace penstock::nodes {
 /// not null.
 bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
                     std::ostream& err, std::vector<config::problem>* warnings = nullptr);
+
+/// Opens the table of a publish pipeline, and looks at what it needs of the server.
+result<void> try_source(const config::configuration& configuration, const config::publish& pipeline);
 
 struct check_options {
   std::filesystem::path config;

@@ -299,22 +299,41 @@ void add_verify(CLI::App& app, action& chosen) {
   });
 }
 
+/// Options of a command that prints SQL, runs it, or takes it back.
+std::shared_ptr<sql_action> add_sql_action(CLI::App& command, tables_options& options, const std::string& back) {
+  auto does = std::make_shared<sql_action>(sql_action::print);
+  command.add_option("PIPELINE", options.pipeline, "the publish pipeline (default: the only one)");
+  auto* apply = command.add_flag_callback(
+    "--apply", [does] { *does = sql_action::apply; }, "run it with the user of the configuration");
+  command
+    .add_flag_callback(
+      "--remove", [does] { *does = sql_action::remove; }, back)
+    ->excludes(apply);
+  return does;
+}
+
 void add_tables_notify(CLI::App& group, const std::shared_ptr<tables_options>& options, action& chosen) {
   auto* command =
     group.add_subcommand("notify", "The SQL that makes a table tell of its changes, so that rows are found at once");
   command->footer("  penstock tables notify TableA --config penstock.yaml | psql plant   # as the table's owner\n"
                   "  penstock tables notify TableA --config penstock.yaml --apply\n\n"
                   "PostgreSQL alone needs it. It slows small transactions down by its share of a commit.");
-  auto does = std::make_shared<notify_action>(notify_action::print);
-  command->add_option("PIPELINE", options->pipeline, "the publish pipeline (default: the only one)");
-  auto* apply = command->add_flag_callback(
-    "--apply", [does] { *does = notify_action::apply; }, "run it with the user of the configuration");
-  command
-    ->add_flag_callback(
-      "--remove", [does] { *does = notify_action::remove; }, "take it back")
-    ->excludes(apply);
+  const auto does = add_sql_action(*command, *options, "take it back");
   command->callback([&chosen, options, does] {
     chosen = [options, does] { return tables_notify(*options, *does, std::cout, std::cerr); };
+  });
+}
+
+void add_tables_logical(CLI::App& group, const std::shared_ptr<tables_options>& options, action& chosen) {
+  auto* command = group.add_subcommand(
+    "logical", "The SQL that makes a table's changes readable from PostgreSQL's log: detect: {changes: logical}");
+  command->footer("  penstock tables logical TableA --config penstock.yaml | psql plant   # as the table's owner\n"
+                  "  penstock tables logical TableA --config penstock.yaml --apply\n"
+                  "  penstock tables logical TableA --config penstock.yaml --remove       # while no node reads it\n\n"
+                  "`penstock check --connect` says what else is missing. The table itself is not changed.");
+  const auto does = add_sql_action(*command, *options, "take it back, and drop the pipeline's replication slot");
+  command->callback([&chosen, options, does] {
+    chosen = [options, does] { return tables_logical(*options, *does, std::cout, std::cerr); };
   });
 }
 
@@ -422,6 +441,7 @@ void add_tables(CLI::App& app, action& chosen) {
   add_tables_remove(*group, options, chosen);
   add_tables_pause(*group, options, chosen);
   add_tables_notify(*group, options, chosen);
+  add_tables_logical(*group, options, chosen);
   add_tables_unsent(*group, options, chosen);
 }
 

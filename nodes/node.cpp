@@ -2,11 +2,11 @@
 
 #include "config/findings.hpp"
 #include "config/reload.hpp"
+#include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
 #include "nodes/pipeline.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/version.hpp"
-#include "storage/source.hpp"
 #include "storage/store.hpp"
 #include "telemetry/log.hpp"
 #include "web/http_server.hpp"
@@ -62,8 +62,7 @@ std::vector<std::string> wrong_tables(const config::configuration& configuration
   for (const auto& [name, pipeline] : configuration.publish) {
     if (!wanted("publish", name))
       continue;
-    const auto source = storage::open_source(configuration.databases.at(pipeline.database), pipeline);
-    note("publish", name, source ? result<void>{} : result<void>{source.error()});
+    note("publish", name, try_source(configuration, pipeline));
   }
   return wrong;
 }

@@ -127,12 +127,19 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
     auto rows = storage::open_source(database, pipeline, board);
     if (!rows)
       return rows;
+    if (pipeline.detect.changes == config::change_source::logical)
+      return rows; // queries are the safety net there
     return storage::read_ahead(*std::move(rows));
   };
   config.open_tracking = [database = tracking, pipeline, board = context.board.database(tracking.name)] {
     return storage::open_tracking(database, pipeline, board);
   };
-  if (pipeline.detect.notify == config::notification::automatic)
+  if (pipeline.detect.changes == config::change_source::logical)
+    config.open_changes = [database = source, pipeline, board = context.board.database(source.name)](
+                            const std::string& installation, std::function<void()> on_more) {
+      return storage::open_changes(database, pipeline, installation, std::move(on_more), board);
+    };
+  else if (pipeline.detect.notify == config::notification::automatic)
     config.watch_source = [database = source, table = pipeline.table,
                            board = context.board.database(source.name)](std::function<void()> on_change) {
       return storage::watch_changes(database, table, std::move(on_change), board);

@@ -6,6 +6,7 @@
 #include "nodes/exit_codes.hpp"
 #include "storage/change_watch.hpp"
 #include "storage/connection.hpp"
+#include "storage/replication_slot.hpp"
 #include "storage/tracking.hpp"
 #include "storage/tracking_view.hpp"
 #include "storage/transaction.hpp"
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <ostream>
 
 namespace penstock::nodes {
@@ -82,6 +84,29 @@ ordered_json describe(const config::configuration& configuration, const config::
           {"error", wrong}};
 }
 
+/// Slots that keep the log of a server, and that no pipeline of the file reads.
+void print_unread_slots(const config::configuration& configuration, std::ostream& out) {
+  for (const auto& [name, database] : configuration.databases) {
+    if (database.kind != config::database_kind::postgresql)
+      continue;
+    auto opened = storage::open_connection(database, storage::access::read_write);
+    auto slots = opened ? storage::slots_of(**opened) : result<std::vector<storage::slot_state>>{opened.error()};
+    if (!slots)
+      continue; // the pipelines of the database say why
+    for (const auto& slot : *slots) {
+      const bool read = std::any_of(configuration.publish.begin(), configuration.publish.end(), [&](const auto& each) {
+        return each.second.database == name && each.second.detect.changes == config::change_source::logical &&
+               storage::is_slot_of(slot.name, each.first);
+      });
+      if (!read)
+        out << fmt::format(
+          "replication slot {} has database {} keep {} MB of its log, and no pipeline of this file reads "
+          "it; if no other does:\n  SELECT pg_drop_replication_slot('{}');\n",
+          slot.name, name, with_commas(slot.lag_bytes >> 20), slot.name);
+    }
+  }
+}
+
 } // namespace
 
 int tables_list(const tables_options& options, std::ostream& out, std::ostream& err) {
@@ -112,6 +137,7 @@ int tables_list(const tables_options& options, std::ostream& out, std::ostream& 
     if (const auto wrong = one["error"].get<std::string>(); !wrong.empty())
       out << "  " << wrong << '\n';
   }
+  print_unread_slots(configuration, out);
   return reached ? exit_done : exit_unavailable;
 }
 
@@ -133,36 +159,86 @@ int tables_pause(const tables_options& options, bool pause, std::ostream& out, s
   return exit_done;
 }
 
-int tables_notify(const tables_options& options, notify_action action, std::ostream& out, std::ostream& err) {
+namespace {
+
+/// In one transaction, with the user of the configuration.
+result<void> run_sql(storage::connection& database, const std::string& sql) {
+  auto changes = storage::transaction::begin(database);
+  if (!changes)
+    return changes.error();
+  if (auto changed = database.change(sql); !changed)
+    return changed.error();
+  return changes->commit();
+}
+
+result<void> run_sql(const config::database& database, const std::string& sql) {
+  auto opened = storage::open_connection(database, storage::access::read_write);
+  return opened ? run_sql(**opened, sql) : result<void>{opened.error()};
+}
+
+/// With the slot: the publication alone would leave it without a reader.
+result<void> remove_logical(const config::configuration& configuration, const config::publish& pipeline) {
+  auto tracking = storage::open_tracking(tracking_of(configuration, pipeline), pipeline);
+  if (!tracking)
+    return tracking.error();
+  auto installation = (*tracking)->prepare();
+  if (!installation)
+    return installation.error();
+  auto opened = storage::open_connection(configuration.databases.at(pipeline.database), storage::access::read_write);
+  if (!opened)
+    return opened.error();
+  if (auto dropped = storage::drop_slot(**opened, storage::slot_name(*installation, pipeline.name)); !dropped)
+    return dropped;
+  return run_sql(**opened, storage::unlogical_sql(pipeline));
+}
+
+} // namespace
+
+int tables_notify(const tables_options& options, sql_action action, std::ostream& out, std::ostream& err) {
   const auto chosen = choose(options, err);
   if (!chosen)
     return exit_configuration;
   const auto& database = chosen->configuration.databases.at(chosen->pipeline->database);
-  const auto sql = action == notify_action::remove ? storage::unnotify_sql(database.kind, chosen->pipeline->table)
-                                                   : storage::notify_sql(database.kind, chosen->pipeline->table);
+  const auto sql = action == sql_action::remove ? storage::unnotify_sql(database.kind, chosen->pipeline->table)
+                                                : storage::notify_sql(database.kind, chosen->pipeline->table);
   if (sql.empty()) {
     out << (database.kind == config::database_kind::sqlite
               ? "SQLite needs nothing for it: the file is watched\n"
               : "MariaDB and MySQL have no notifications: the table is polled (detect.poll)\n");
     return exit_done;
   }
-  if (action == notify_action::print) {
+  if (action == sql_action::print) {
     out << sql;
     return exit_done;
   }
-  auto opened = storage::open_connection(database, storage::access::read_write);
-  if (!opened)
-    return failed(opened.error(), err);
-  auto changes = storage::transaction::begin(**opened);
-  if (!changes)
-    return failed(changes.error(), err);
-  if (auto changed = (*opened)->change(sql); !changed)
-    return failed(changed.error(), err);
-  if (auto committed = changes->commit(); !committed)
-    return failed(committed.error(), err);
+  if (auto done = run_sql(database, sql); !done)
+    return failed(done.error(), err);
   out << chosen->pipeline->table
-      << (action == notify_action::remove ? " no longer tells of its changes\n"
-                                          : " tells of its changes from now on\n");
+      << (action == sql_action::remove ? " no longer tells of its changes\n" : " tells of its changes from now on\n");
+  return exit_done;
+}
+
+int tables_logical(const tables_options& options, sql_action action, std::ostream& out, std::ostream& err) {
+  const auto chosen = choose(options, err);
+  if (!chosen)
+    return exit_configuration;
+  const auto& pipeline = *chosen->pipeline;
+  const auto& database = chosen->configuration.databases.at(pipeline.database);
+  if (database.kind != config::database_kind::postgresql) {
+    err << "logical decoding is of PostgreSQL; database " << database.name << " is another\n";
+    return exit_configuration;
+  }
+  if (action == sql_action::print) {
+    out << storage::logical_sql(pipeline);
+    return exit_done;
+  }
+  const auto done = action == sql_action::remove ? remove_logical(chosen->configuration, pipeline)
+                                                 : run_sql(database, storage::logical_sql(pipeline));
+  if (!done)
+    return failed(done.error(), err);
+  out << (action == sql_action::remove
+            ? "the publication and the replication slot are gone\n"
+            : "publication " + storage::publication_name(pipeline.name) + " has " + pipeline.table + "\n");
   return exit_done;
 }
 
@@ -200,6 +276,10 @@ int tables_retry(const tables_options& options, const std::string& record, std::
   const auto chosen = choose(options, err);
   if (!chosen)
     return exit_configuration;
+  if (chosen->pipeline->on_update == config::update_rule::publish && chosen->pipeline->version.empty()) {
+    err << "a version is as its change was, and no row has it any more; update the row, and that is published\n";
+    return exit_verdict_bad;
+  }
   auto view = storage::tracking_view::open(tracking_of(chosen->configuration, *chosen->pipeline), *chosen->pipeline);
   if (!view)
     return failed(view.error(), err);

@@ -2,16 +2,14 @@
 
 #include "storage/postgresql_connect.hpp"
 #include "storage/postgresql_handle.hpp"
+#include "storage/postgresql_schema.hpp"
+#include "storage/watch_thread.hpp"
 
 #include <soci/postgresql/soci-postgresql.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -21,67 +19,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto quiet_time = 2ms; ///< after a wake-up: what comes meanwhile is one with the next
 constexpr auto retry_every = 2s;
 
-class descriptor {
-public:
-  explicit descriptor(int number) : number_(number) {}
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() {
-    if (number_ >= 0)
-      ::close(number_);
-  }
-  int get() const { return number_; }
-
-private:
-  int number_;
-};
-
-/// A thread that waits for a descriptor, and ends when the object does.
-class watcher : public change_watch {
-public:
-  explicit watcher(std::function<void()> on_change)
-    : on_change_(std::move(on_change)), stop_(::eventfd(0, EFD_CLOEXEC)) {}
-
-protected:
-  void begin() {
-    thread_ = std::thread{[this] { run(); }};
-  }
-  /// By the most derived class, whose members the thread uses.
-  void end() {
-    stopping_ = true;
-    ::eventfd_write(stop_.get(), 1);
-    if (thread_.joinable())
-      thread_.join();
-  }
-  virtual void run() = 0;
-
-  bool stopping() const { return stopping_; }
-  /// Whether the descriptor has something, within the limit; false at once when the watch ends.
-  bool wait_for(int source, std::chrono::milliseconds limit) const {
-    std::array<pollfd, 2> both{pollfd{stop_.get(), POLLIN, 0}, pollfd{source, POLLIN, 0}};
-    const auto ready = ::poll(both.data(), source < 0 ? 1 : 2, static_cast<int>(limit.count()));
-    return ready > 0 && !stopping_ && source >= 0 && both[1].revents != 0;
-  }
-  void tell() {
-    on_change_();
-    wait_for(-1, quiet_time);
-  }
-
-private:
-  std::function<void()> on_change_;
-  descriptor stop_;
-  std::atomic<bool> stopping_ = false;
-  std::thread thread_;
-};
-
 /// Each commit writes to the -wal; a checkpoint to the file.
-class file_watch final : public watcher {
+class file_watch final : public change_watch, watch_thread {
 public:
   file_watch(const std::filesystem::path& file, std::function<void()> on_change)
-    : watcher(std::move(on_change)), file_(file.filename().string()),
+    : watch_thread(std::move(on_change)), file_(file.filename().string()),
       events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
     ::inotify_add_watch(events_.get(), file.parent_path().c_str(), IN_MODIFY | IN_MOVED_TO | IN_CREATE);
     begin();
@@ -111,10 +55,10 @@ private:
   descriptor events_;
 };
 
-class listener final : public watcher {
+class listener final : public change_watch, watch_thread {
 public:
   listener(config::database database, std::string table, std::function<void()> on_change, connection_board board)
-    : watcher(std::move(on_change)), database_(std::move(database)), table_(std::move(table)),
+    : watch_thread(std::move(on_change)), database_(std::move(database)), table_(std::move(table)),
       board_(std::move(board)) {
     begin();
   }
@@ -159,13 +103,6 @@ private:
   connection_board board_;
 };
 
-std::string quoted(const std::string& table) {
-  const auto dot = table.find('.');
-  return dot == std::string::npos
-           ? postgresql::identifier(table)
-           : postgresql::identifier(table.substr(0, dot)) + "." + postgresql::identifier(table.substr(dot + 1));
-}
-
 } // namespace
 
 std::unique_ptr<change_watch> watch_changes(const config::database& database, const std::string& table,
@@ -190,13 +127,13 @@ std::string notify_sql(config::database_kind kind, const std::string& table) {
          "  RETURN NULL;\n"
          "END $$;\n"
          "CREATE OR REPLACE TRIGGER penstock_notify AFTER INSERT OR UPDATE ON " +
-         quoted(table) + "\n  FOR EACH STATEMENT EXECUTE FUNCTION penstock_notify();\n";
+         postgresql::table_identifier(table) + "\n  FOR EACH STATEMENT EXECUTE FUNCTION penstock_notify();\n";
 }
 
 std::string unnotify_sql(config::database_kind kind, const std::string& table) {
   if (kind != config::database_kind::postgresql)
     return {};
-  return "DROP TRIGGER IF EXISTS penstock_notify ON " + quoted(table) + ";\n";
+  return "DROP TRIGGER IF EXISTS penstock_notify ON " + postgresql::table_identifier(table) + ";\n";
 }
 
 } // namespace penstock::storage

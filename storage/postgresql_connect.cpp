@@ -117,11 +117,9 @@ public:
     return {};
   }
 
-private:
-  struct finish {
-    void operator()(PGconn* connection) const { PQfinish(connection); }
-  };
+  raw_connection take() { return std::move(connection_); }
 
+private:
   result<void> log_in() {
     if (PQstatus(connection_.get()) == CONNECTION_BAD)
       return failure(errc::connection_refused);
@@ -165,7 +163,7 @@ private:
 
   static error timed_out() { return {errc::timed_out, "no answer within connect_timeout"}; }
 
-  std::unique_ptr<PGconn, finish> connection_;
+  raw_connection connection_;
   clock::time_point until_;
 };
 
@@ -239,15 +237,33 @@ std::string connect_text(const config::database& settings, const config::databas
   return url;
 }
 
+namespace {
+
+/// Which database could not be connected to, and why.
+error failed(const config::database& settings, const config::database_address& where, const error& why) {
+  const auto at = config::is_socket(where) ? where.host : config::address{where.host, where.port}.to_string();
+  return {why.code,
+          failure_text("database '" + settings.name + "' (" + where.database + " at " + at + ")", why.message)};
+}
+
+} // namespace
+
 result<std::unique_ptr<soci::session>> connect(const config::database& settings,
                                                const config::database_address& where) {
   auto made = within(settings.connect_timeout, connect_text(settings, where));
   if (made)
     return made;
-  const auto at = config::is_socket(where) ? where.host : config::address{where.host, where.port}.to_string();
-  return error{
-    made.error().code,
-    failure_text("database '" + settings.name + "' (" + where.database + " at " + at + ")", made.error().message)};
+  return failed(settings, where, made.error());
+}
+
+result<raw_connection> connect_to_log(const config::database& settings) {
+  const auto options = percent_encoded("-c datestyle=ISO -c timezone=UTC -c intervalstyle=postgres"
+                                       " -c extra_float_digits=3 -c bytea_output=hex");
+  trial made{connect_text(settings, settings.address) + "&replication=database&options=" + options,
+             clock::now() + settings.connect_timeout};
+  if (auto connected = made.run(); !connected)
+    return failed(settings, settings.address, connected.error());
+  return made.take();
 }
 
 } // namespace penstock::storage::postgresql

@@ -181,6 +181,14 @@ result<answer> handle::run(const std::string& sql) {
   return got;
 }
 
+result<void> handle::start_copy(const std::string& command) {
+  const call_limit limit{watch_, limit_};
+  const answer got{PQexec(connection_, command.c_str())};
+  if (PQresultStatus(got.get()) != PGRES_COPY_BOTH)
+    return failure_of(got.get(), command);
+  return {};
+}
+
 namespace {
 
 /// The arrays that libpq takes.

@@ -84,6 +84,8 @@ public:
 
   /// Runs one statement or several; the answer is the last one's.
   result<answer> run(const std::string& sql);
+  /// Runs a command that begins a copy in both directions.
+  result<void> start_copy(const std::string& command);
   result<answer> query(const std::string& sql, std::span<const parameter> parameters,
                        value_format format = value_format::text);
   /// Runs a statement inside the transaction, in one round trip with a savepoint around it: where it fails, all is as

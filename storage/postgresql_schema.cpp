@@ -6,13 +6,13 @@
 
 namespace penstock::storage::postgresql {
 
-namespace {
-
-std::string quoted(const std::string& name) {
+std::string table_identifier(const std::string& name) {
   const auto dot = name.find('.');
   return dot == std::string::npos ? identifier(name)
                                   : identifier(name.substr(0, dot)) + "." + identifier(name.substr(dot + 1));
 }
+
+namespace {
 
 int number(std::string_view text) {
   int value = 0;
@@ -118,7 +118,7 @@ std::string kind_of(std::string_view relkind) {
 }
 
 result<answer> ask(handle& database, const char* sql, const std::string& name) {
-  const auto text = quoted(name);
+  const auto text = table_identifier(name);
   const std::array parameters{parameter{type_id::text, text}};
   return database.query(sql, parameters);
 }
@@ -229,11 +229,11 @@ result<void> make_hypertable(handle& database, const table& target) {
     return schema.error();
   if (schema->empty())
     return error{errc::schema_mismatch,
-                 "table " + quoted(target.name) + " of pipeline '" + target.pipeline +
+                 "table " + table_identifier(target.name) + " of pipeline '" + target.pipeline +
                    "' is to be a hypertable, and this database has no TimescaleDB: install it on the server and run"
                    " CREATE EXTENSION timescaledb, or remove `hypertable`"};
   // The indexes are those of the configuration.
-  const auto sql = "SELECT " + identifier(*schema) + ".create_hypertable(" + literal(quoted(target.name)) +
+  const auto sql = "SELECT " + identifier(*schema) + ".create_hypertable(" + literal(table_identifier(target.name)) +
                    "::regclass, " + literal(target.hypertable->time_column) +
                    "::name, chunk_time_interval => INTERVAL '1 millisecond' * " +
                    std::to_string(target.hypertable->chunk.count()) + ", create_default_indexes => false)";
@@ -248,7 +248,7 @@ result<std::optional<std::uint64_t>> drop_chunks(handle& database, const table& 
   if (schema->empty())
     return std::optional<std::uint64_t>{};
   auto dropped = database.query("SELECT count(*) FROM " + identifier(*schema) + ".drop_chunks(" +
-                                  literal(quoted(target.name)) + "::regclass, older_than => " + before + ")",
+                                  literal(table_identifier(target.name)) + "::regclass, older_than => " + before + ")",
                                 {});
   if (!dropped)
     return dropped.error();

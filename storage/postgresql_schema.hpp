@@ -12,6 +12,9 @@
 
 namespace penstock::storage::postgresql {
 
+/// "schema"."table" of SCHEMA.TABLE.
+std::string table_identifier(const std::string& name);
+
 /// How values get into a column of a table that is there.
 struct column_facts {
   std::string name;

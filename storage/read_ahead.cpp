@@ -24,6 +24,7 @@ public:
   result<rows> read_records(std::span<const std::string> record_ids) override {
     return idle().read_records(record_ids);
   }
+  result<rows> read_changes(std::span<const changed_row> changes) override { return idle().read_changes(changes); }
   result<std::string> end(path along) override { return idle().end(along); }
   std::string earlier(const std::string& position, std::chrono::milliseconds before) override {
     return inner_->earlier(position, before);

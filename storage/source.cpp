@@ -88,6 +88,7 @@ public:
   result<std::vector<source_row>> read(path along, const std::string& behind, std::size_t rows_max) override;
   result<std::vector<source_row>> read_ids(std::span<const id_range> ranges, std::size_t rows_max) override;
   result<std::vector<source_row>> read_records(std::span<const std::string> record_ids) override;
+  result<std::vector<source_row>> read_changes(std::span<const changed_row> changes) override;
   result<std::string> end(path along) override;
   std::string earlier(const std::string& position, std::chrono::milliseconds before) override;
 
@@ -97,13 +98,16 @@ private:
   void find_columns(const actual_table& table);
   void find_topic();
   void want(const std::string& condition);
+  std::string wanted_sql() const;
   std::vector<std::string> columns_of(path along) const;
   std::string literal_of(const std::string& part) const;
   std::string behind_sql(const std::vector<std::string>& columns, std::span<const std::string> parts) const;
   result<std::vector<source_row>> select(path along, const std::string& condition, std::size_t rows_max,
                                          bool backwards);
   std::string is_record(const std::string& id) const;
-  source_row row_of(path along, std::span<const cell> cells) const;
+  std::string changes_sql(std::span<const changed_row> changes) const;
+  source_row refused(const changed_row& change, const error& why) const;
+  source_row row_of(path along, std::span<const cell> cells, const changed_row* change = nullptr) const;
   void set_topic(source_row& row, std::span<const cell> cells) const;
   std::string payload_of(const source_row& row, std::span<const cell> cells) const;
 
@@ -150,7 +154,7 @@ void sql_source::find_columns(const actual_table& table) {
     shard_by_ = key_;
   if (!pipeline_.order.empty())
     order_ = column(pipeline_.order);
-  if (pipeline_.on_update == config::update_rule::publish)
+  if (!pipeline_.version.empty())
     version_ = column(pipeline_.version);
   if (!pipeline_.payload.empty())
     payload_ = column(pipeline_.payload);
@@ -213,6 +217,10 @@ void sql_source::want(const std::string& condition) {
     wanted_ += (wanted_.empty() ? "(" : " AND (") + condition + ")";
 }
 
+std::string sql_source::wanted_sql() const {
+  return wanted_.empty() ? std::string{"1"} : "CASE WHEN " + wanted_ + " THEN 1 ELSE 0 END";
+}
+
 void sql_source::begin_behind(const std::string& position) {
   if (const auto parts = parts_of(position); !parts.empty())
     want(behind_sql(columns_of(newest_), parts));
@@ -255,11 +263,10 @@ result<std::vector<source_row>> sql_source::select(path along, const std::string
   if (!condition.empty())
     where += (where.empty() ? "(" : " AND (") + condition + ")";
   std::vector<source_row> rows;
-  const auto wanted = wanted_.empty() ? std::string{"1"} : "CASE WHEN " + wanted_ + " THEN 1 ELSE 0 END";
-  auto read =
-    database_->read("SELECT " + select_ + ", " + wanted + " FROM " + table_ + (where.empty() ? "" : " WHERE " + where) +
-                      " ORDER BY " + order + " LIMIT " + std::to_string(rows_max),
-                    [&](std::span<const cell> cells) { rows.push_back(row_of(along, cells)); });
+  auto read = database_->read("SELECT " + select_ + ", " + wanted_sql() + " FROM " + table_ +
+                                (where.empty() ? "" : " WHERE " + where) + " ORDER BY " + order + " LIMIT " +
+                                std::to_string(rows_max),
+                              [&](std::span<const cell> cells) { rows.push_back(row_of(along, cells)); });
   if (!read)
     return read.error();
   return rows;
@@ -317,6 +324,74 @@ std::string sql_source::is_record(const std::string& id) const {
     condition += (condition.empty() ? "(" : " AND ") + words().quote(columns_[key_[index]]) + " = " +
                  words().text_literal(parts[index]);
   return condition + ")";
+}
+
+/// The table's query over rows that are made of the changes' values, so that types, conditions and formats are the
+/// same. Where a change left large values alone and did not name them, they come from the table.
+std::string sql_source::changes_sql(std::span<const changed_row> changes) const {
+  std::string values;
+  for (const auto& change : changes)
+    values += (values.empty() ? '[' : ',') + change.values;
+  const auto list = "json_array_elements(CAST(" + words().text_literal(values + "]") +
+                    " AS json)) WITH ORDINALITY AS penstock_change(penstock_values, penstock_number)";
+  const auto made_of = [&](const std::string& base) {
+    return "json_populate_record(" + base + ", penstock_change.penstock_values)";
+  };
+  const auto nothing = "CAST(NULL AS " + table_ + ")";
+  const auto name = words().quote(pipeline_.table.substr(pipeline_.table.find('.') + 1));
+  const bool complete = std::all_of(changes.begin(), changes.end(), [](const auto& each) { return each.complete; });
+  std::string same_key;
+  for (const auto index : key_) {
+    const auto column = words().quote(columns_[index]);
+    same_key +=
+      (same_key.empty() ? "" : " AND ") + ("penstock_base." + column) + " = (" + made_of(nothing) + ")." + column;
+  }
+  const auto from = complete ? list
+                             : "(SELECT penstock_values, penstock_number, penstock_base FROM " + list + " LEFT JOIN " +
+                                 table_ + " AS penstock_base ON " + same_key + ") AS penstock_change";
+  return "SELECT " + select_ + ", " + wanted_sql() + ", " +
+         (complete ? "false" : "penstock_change.penstock_base IS NULL") + " FROM " + from + " CROSS JOIN LATERAL " +
+         made_of(complete ? nothing : "penstock_change.penstock_base") + " AS " + name +
+         " ORDER BY penstock_change.penstock_number";
+}
+
+source_row sql_source::refused(const changed_row& change, const error& why) const {
+  source_row row;
+  row.record_id = record_id_of(change.key);
+  row.version = change.version;
+  row.topic = pipeline_.topic;
+  row.since = change.committed_at;
+  row.refusal = "its change cannot be read: " + why.message;
+  partition_hash hash;
+  hash.add(row.record_id);
+  row.hash = hash.value();
+  return row;
+}
+
+result<std::vector<source_row>> sql_source::read_changes(std::span<const changed_row> changes) {
+  std::vector<source_row> rows;
+  if (changes.empty())
+    return rows;
+  auto read = database_->read(changes_sql(changes), [&](std::span<const cell> cells) {
+    const auto& change = changes[rows.size()];
+    rows.push_back(row_of(path::key, cells, &change));
+    if (!change.complete && cells[columns_.size() + 1].text == "true")
+      rows.back().refusal = "a large value that the change left alone is no longer in the table";
+  });
+  if (read) {
+    assert_that(rows.size() == changes.size(), "a row is made of each change");
+    return rows;
+  }
+  if (disposition_of(read.error().code) != disposition::dead_letter)
+    return read.error();
+  if (changes.size() == 1)
+    return std::vector{refused(changes.front(), read.error())};
+  auto first = read_changes(changes.first(changes.size() / 2));
+  auto second = first ? read_changes(changes.subspan(changes.size() / 2)) : first;
+  if (!second)
+    return second.error();
+  first->insert(first->end(), std::make_move_iterator(second->begin()), std::make_move_iterator(second->end()));
+  return first;
 }
 
 result<std::string> sql_source::end(path along) {
@@ -406,7 +481,7 @@ std::string sql_source::payload_of(const source_row& row, std::span<const cell> 
   return json.empty() ? "{}" : json + "}";
 }
 
-source_row sql_source::row_of(path along, std::span<const cell> cells) const {
+source_row sql_source::row_of(path along, std::span<const cell> cells, const changed_row* change) const {
   source_row row;
   if (key_.size() == 1) {
     const auto& key = cells[key_.front()];
@@ -423,6 +498,8 @@ source_row sql_source::row_of(path along, std::span<const cell> cells) const {
   }
   if (version_)
     row.version = cells[*version_].text;
+  else if (change != nullptr)
+    row.version = change->version;
   partition_hash hash;
   for (const auto index : shard_by_)
     hash.add(cells[index].text);
@@ -432,6 +509,8 @@ source_row sql_source::row_of(path along, std::span<const cell> cells) const {
     row.order = cells[*order_].text;
     row.since = time_of(cells[*order_].type, row.order);
   }
+  if (change != nullptr && (!row.since || change->made_by == changed_row::kind::update))
+    row.since = change->committed_at; // of a row that is old by its `order`
   row.wanted = cells[columns_.size()].text == "1";
   if (along == path::order)
     append_position(row.position, cells[version_ ? *version_ : order_.value_or(key_.front())]);

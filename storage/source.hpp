@@ -10,6 +10,7 @@
 #include "core/id_frontier.hpp"
 #include "core/result.hpp"
 #include "core/types.hpp"
+#include "storage/changed_row.hpp"
 #include "storage/connection.hpp"
 
 #include <cstdint>
@@ -24,7 +25,7 @@ namespace penstock::storage {
 /// A row, as it is published.
 struct source_row {
   std::string record_id; ///< the key's canonical text; see record_id_of
-  std::string version;   ///< of `version`; empty: the only one
+  std::string version;   ///< of `version`, or of a change; empty: the only one, or the first
   std::int64_t id = 0;   ///< where the key is one integer
   std::string topic;
   std::string payload;
@@ -66,6 +67,9 @@ public:
   virtual result<std::vector<source_row>> read_ids(std::span<const id_range> ranges, std::size_t rows_max) = 0;
   /// The rows with these keys; digests have none.
   virtual result<std::vector<source_row>> read_records(std::span<const std::string> record_ids) = 0;
+  /// What changes made of rows: a row in place of each change, with the change's version where the pipeline has no
+  /// column for it. Of PostgreSQL.
+  virtual result<std::vector<source_row>> read_changes(std::span<const changed_row> changes) = 0;
   /// The position behind the last row of a path; empty where the table is.
   virtual result<std::string> end(path along) = 0;
   /// The position on the path `order` of what lies `before` the given position; where `order` is no time: the

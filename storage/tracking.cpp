@@ -67,7 +67,7 @@ public:
   result<bool> commit(const tracking_changes& changes) override;
   result<bool> paused() override;
   result<void> pause(bool paused) override;
-  result<std::vector<std::size_t>> untracked(std::span<const record_key> records) override;
+  result<std::vector<std::size_t>> untracked(std::span<const record_key> records, known_by which) override;
   result<std::vector<std::string>> retries(std::size_t records_max) override;
 
 private:
@@ -82,7 +82,8 @@ private:
   result<std::uint64_t> insert(const tracking_changes& changes);
   result<void> write(const source_cursor& cursor);
   result<void> end_retries(std::span<const std::string> record_ids);
-  result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records, std::vector<std::size_t> some);
+  result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records, std::vector<std::size_t> some,
+                                                 known_by which);
 
   std::unique_ptr<connection> database_;
   own_tables own_;
@@ -485,12 +486,12 @@ result<std::vector<std::string>> sql_tracking::retries(std::size_t records_max) 
 
 /// Of records that are in neither table: those whose id is in no range. `some` are their indexes.
 result<std::vector<std::size_t>> sql_tracking::not_in_ranges(std::span<const record_key> records,
-                                                             std::vector<std::size_t> some) {
-  std::map<std::int64_t, std::size_t> by_id;
+                                                             std::vector<std::size_t> some, known_by which) {
+  std::multimap<std::int64_t, std::size_t> by_id;
   std::vector<std::size_t> missing;
   for (const auto index : some) {
     const auto id = integer_of(records[index].record_id);
-    if (id && records[index].version.empty())
+    if (id && (which == known_by::record || records[index].version.empty()))
       by_id.emplace(*id, index);
     else
       missing.push_back(index);
@@ -535,7 +536,10 @@ result<void> sql_tracking::pause(bool paused) {
   return changes->commit();
 }
 
-result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records) {
+result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_key> records, known_by which) {
+  const auto key_of = [&](std::string_view record_id, std::string_view version) {
+    return std::string{record_id} + '\0' + std::string{which == known_by::version ? version : std::string_view{}};
+  };
   std::vector<std::size_t> missing;
   for (std::size_t first = 0; first < records.size(); first += looked_up_at_once) {
     const auto some = records.subspan(first, std::min(looked_up_at_once, records.size() - first));
@@ -547,16 +551,15 @@ result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_
              ")";
     };
     std::unordered_set<std::string> tracked;
-    auto read = database_->read(select(name_) + " UNION ALL " + select(archive_), [&](auto row) {
-      tracked.insert(std::string{row[0].text} + '\0' + std::string{row[1].text});
-    });
+    auto read = database_->read(select(name_) + " UNION ALL " + select(archive_),
+                                [&](auto row) { tracked.insert(key_of(row[0].text, row[1].text)); });
     if (!read)
       return read.error();
     for (std::size_t index = 0; index < some.size(); ++index)
-      if (!tracked.contains(std::string{some[index].record_id} + '\0' + std::string{some[index].version}))
+      if (!tracked.contains(key_of(some[index].record_id, some[index].version)))
         missing.push_back(first + index);
   }
-  return missing.empty() ? missing : not_in_ranges(records, std::move(missing));
+  return missing.empty() ? missing : not_in_ranges(records, std::move(missing), which);
 }
 
 } // namespace

@@ -125,8 +125,13 @@ public:
   /// A person has paused the pipeline, for whatever process publishes it.
   virtual result<bool> paused() = 0;
   virtual result<void> pause(bool paused) = 0;
+  enum class known_by : std::uint8_t {
+    version, ///< record and version
+    record,  ///< the record alone: any version of it
+  };
   /// Which of the records are in neither the table, the archive nor the ranges: by index, rising.
-  virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records) = 0;
+  virtual result<std::vector<std::size_t>> untracked(std::span<const record_key> records,
+                                                     known_by which = known_by::version) = 0;
   /// Ids of records that a person wants to be sent again: they were refused or held, and are not tracked any more.
   virtual result<std::vector<std::string>> retries(std::size_t records_max) = 0;
 };

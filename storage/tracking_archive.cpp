@@ -25,16 +25,12 @@ namespace {
 // What a statement's conditions may nest; SQLite takes 1,000 levels.
 constexpr std::size_t conditions_max = 200;
 
-template <class Each>
-std::string joined(const std::vector<Each>& values, std::string (*text)(const Each&)) {
+std::string joined(const std::vector<std::uint64_t>& numbers) {
   std::string all;
-  for (const auto& value : values)
-    all += (all.empty() ? "" : ", ") + text(value);
+  for (const auto number : numbers)
+    all += (all.empty() ? "" : ", ") + std::to_string(number);
   return all;
 }
-
-std::string number_text(const std::uint64_t& value) { return std::to_string(value); }
-std::string id_text(const std::int64_t& value) { return std::to_string(value); }
 
 struct archived_record {
   std::string record_id;
@@ -127,7 +123,7 @@ result<void> sql_tracking_archive::move(std::uint32_t shard, const std::vector<s
   const std::string columns = "pipeline, source_table, record_id, record_version, shard, topic, correlation_id,"
                               " claimed_at, sent_at, attempts";
   const auto which = " FROM " + records_ + " WHERE " + pipeline_is_ + " AND shard = " + std::to_string(shard) +
-                     " AND state = 'sent' AND claim_seq IN (" + joined(seqs, number_text) + ")";
+                     " AND state = 'sent' AND claim_seq IN (" + joined(seqs) + ")";
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
@@ -201,43 +197,39 @@ result<std::vector<archived_record>> sql_tracking_archive::without_row(std::vect
   return records;
 }
 
+/// Whatever their version: an id of which any version was sent is no new row.
 result<void> sql_tracking_archive::keep_as_ranges(const std::vector<archived_record>& records) {
-  std::vector<std::int64_t> ids;
+  std::set<std::int64_t> ids;
   for (const auto& record : records)
-    if (record.version.empty())
-      ids.push_back(*integer_of(record.record_id));
-  if (ids.empty())
-    return {};
-  std::sort(ids.begin(), ids.end());
-  std::vector<std::int64_t> before;
-  std::vector<std::int64_t> behind;
-  for (const auto id : ids) {
-    if (id != std::numeric_limits<std::int64_t>::min())
-      before.push_back(id - 1);
-    if (id != std::numeric_limits<std::int64_t>::max())
-      behind.push_back(id + 1);
-  }
+    ids.insert(*integer_of(record.record_id));
+  constexpr auto lowest = std::numeric_limits<std::int64_t>::min();
+  constexpr auto highest = std::numeric_limits<std::int64_t>::max();
+  const auto before = *ids.begin() == lowest ? lowest : *ids.begin() - 1;
+  const auto behind = *ids.rbegin() == highest ? highest : *ids.rbegin() + 1;
   std::vector<id_range> neighbours;
   const auto visit = [&](auto row) {
     const id_range range{number_of<std::int64_t>(row[0].text), number_of<std::int64_t>(row[1].text)};
-    if (std::find(neighbours.begin(), neighbours.end(), range) == neighbours.end())
+    ids.erase(ids.lower_bound(range.first), ids.upper_bound(range.last)); // another version of it has gone before
+    if ((range.first != lowest && ids.contains(range.first - 1)) ||
+        (range.last != highest && ids.contains(range.last + 1)))
       neighbours.push_back(range);
   };
-  const std::string ranges = "SELECT first_id, last_id FROM penstock_sent_ranges WHERE " + pipeline_is_;
-  for (const auto& sql : {ranges + " AND last_id IN (" + joined(before, id_text) + ")",
-                          ranges + " AND first_id IN (" + joined(behind, id_text) + ")"})
-    if (auto read = database_->read(sql, visit); !read)
-      return read;
-  std::vector<std::int64_t> replaced;
+  auto read =
+    database_->read("SELECT first_id, last_id FROM penstock_sent_ranges WHERE " + pipeline_is_ +
+                      " AND first_id <= " + std::to_string(behind) + " AND last_id >= " + std::to_string(before),
+                    visit);
+  if (!read || ids.empty())
+    return read;
+  std::string replaced;
   for (const auto& range : neighbours)
-    replaced.push_back(range.first);
+    replaced += (replaced.empty() ? "" : ", ") + std::to_string(range.first);
   if (!replaced.empty())
     if (auto gone = database_->change("DELETE FROM penstock_sent_ranges WHERE " + pipeline_is_ + " AND first_id IN (" +
-                                      joined(replaced, id_text) + ")");
+                                      replaced + ")");
         !gone)
       return gone.error();
   std::string values;
-  for (const auto& range : with_ids(neighbours, ids))
+  for (const auto& range : with_ids(neighbours, std::vector(ids.begin(), ids.end())))
     values += (values.empty() ? "(" : ", (") + pipeline_ + ", " + std::to_string(range.first) + ", " +
               std::to_string(range.last) + ")";
   const auto made =

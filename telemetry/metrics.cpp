@@ -212,6 +212,11 @@ void add_publishes(exposition& out, const snapshot& snapshot) {
     [](const publish_status& one) { return std::chrono::duration<double>(one.oldest).count(); });
   add_by_publish(out.gauge("penstock_poller_gaps", "Ranges of ids that are waited for"), snapshot,
                  [](const publish_status& one) { return one.gaps; });
+  add_by_publish(out.gauge("penstock_publish_slot_lag_bytes", "Of the source's log, that its server keeps for the"
+                                                              " replication slot"),
+                 snapshot, [](const publish_status& one) { return one.slot_lag_bytes; });
+  add_by_publish(out.counter("penstock_publish_slots_lost_total", "Replication slots that had to be made anew"),
+                 snapshot, [](const publish_status& one) { return one.slots_lost; });
   add_by_publish(out.counter("penstock_poller_polls_total", "Looks at the source table"), snapshot,
                  [](const publish_status& one) { return one.polls; });
   add_by_publish(out.counter("penstock_poller_commits_total", "Transactions of the tracking table"), snapshot,

@@ -101,6 +101,17 @@ void publish_board::found_late(std::uint64_t rows) {
   status_.found_late += rows;
 }
 
+void publish_board::slot(std::string_view name, std::uint64_t lag_bytes) {
+  std::lock_guard lock{mutex_};
+  status_.slot = name;
+  status_.slot_lag_bytes = lag_bytes;
+}
+
+void publish_board::slot_lost() {
+  std::lock_guard lock{mutex_};
+  ++status_.slots_lost;
+}
+
 void publish_board::paused(bool paused) {
   std::lock_guard lock{mutex_};
   paused_ = paused;

@@ -61,7 +61,10 @@ struct publish_status : worker_status {
   std::uint64_t gaps_given_up = 0;
   std::uint64_t polls = 0;
   std::uint64_t commits = 0;
-  bool paused = false; ///< in memory or lastingly
+  std::string slot;                 ///< of logical decoding; empty: queries find the rows
+  std::uint64_t slot_lag_bytes = 0; ///< of the source's log, that its server keeps for it
+  std::uint64_t slots_lost = 0;     ///< it had to be made anew, though rows had been sent
+  bool paused = false;              ///< in memory or lastingly
   double sent_rate = 0;
   std::chrono::milliseconds oldest{0}; ///< age, by its `order`, of the oldest row that is not acknowledged
   histogram lag;                       ///< of all shards
@@ -96,6 +99,8 @@ public:
   void committed();
   void repeats_avoided(std::uint64_t rows);
   void found_late(std::uint64_t rows);
+  void slot(std::string_view name, std::uint64_t lag_bytes);
+  void slot_lost();
   void paused(bool paused);
   bool paused() const;                ///< what was asked for last: a poller that starts again goes by it
   void paused_lastingly(bool paused); ///< as the tracking database says

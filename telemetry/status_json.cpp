@@ -114,6 +114,13 @@ json of(const publish_shard_status& shard) {
           {"lag_ms", of(shard.lag)}};
 }
 
+/// null where queries find the rows.
+json slot_of(const publish_status& pipeline) {
+  if (pipeline.slot.empty())
+    return nullptr;
+  return {{"name", pipeline.slot}, {"lag_bytes", pipeline.slot_lag_bytes}, {"lost", pipeline.slots_lost}};
+}
+
 json of(const publish_status& pipeline) {
   json shards = json::array();
   for (const auto& shard : pipeline.shards)
@@ -133,6 +140,7 @@ json of(const publish_status& pipeline) {
           {"found_late", pipeline.found_late},
           {"gaps", pipeline.gaps},
           {"gaps_given_up", pipeline.gaps_given_up},
+          {"slot", slot_of(pipeline)},
           {"polls", pipeline.polls},
           {"commits", pipeline.commits},
           {"tracking_rows", pipeline.tracking_rows},

@@ -205,6 +205,10 @@ void print_publish(std::string& out, const std::string& name, const ordered_json
                               grouped(whole(pipeline, "polls")), grouped(whole(pipeline, "commits")),
                               grouped(whole(pipeline, "found_late")), grouped(whole(pipeline, "repeats_avoided")),
                               grouped(whole(pipeline, "gaps")), grouped(whole(pipeline, "tracking_rows"))));
+  if (const auto& slot = object(pipeline, "slot"); !slot.empty())
+    print_line(out,
+               fmt::format("slot {}: the server keeps {} of its log for it; made anew {} times",
+                           visible(text(slot, "name")), bytes(whole(slot, "lag_bytes")), grouped(whole(slot, "lost"))));
   if (const auto error = text(pipeline, "last_error"); !error.empty())
     print_line(out, fmt::format("last error, {}: {}", text(pipeline, "last_error_at"), error));
   print_publish_equation(out, object(pipeline, "account"));

@@ -168,6 +168,23 @@ TEST_F(tracking_archive_test, integer_ids_go_into_ranges_and_are_never_sent_agai
   EXPECT_EQ(other().ask("SELECT last_id FROM penstock_sent_ranges WHERE first_id = 1"), "10");
 }
 
+TEST_F(tracking_archive_test, an_id_of_which_any_version_has_gone_is_no_new_row) {
+  send({"5"}, "00000000016B3748");
+  const auto old = archive();
+  const auto table = rows();
+  ASSERT_TRUE(old->move_older(later(), 100));
+  ASSERT_EQ(old->delete_older(later(), *table, 100)->rows, 1u);
+  send({"4", "5", "6"});
+  send({"5"}, "00000000016B3750");
+  ASSERT_TRUE(old->move_older(later(), 100));
+  ASSERT_EQ(old->delete_older(later(), *table, 100)->rows, 4u);
+  EXPECT_EQ(other().ask("SELECT count(*) FROM penstock_sent_ranges"), "1");
+  EXPECT_THAT(counts(), ElementsAre(Pair("deleted", 3)));
+  const std::vector<record_key> keys{{"5", "00000000016B3760"}, {"7", ""}};
+  EXPECT_THAT(*ready()->untracked(keys), ElementsAre(0, 1)); // a version of its own
+  EXPECT_THAT(*ready()->untracked(keys, tracking::known_by::record), ElementsAre(1));
+}
+
 TEST_F(tracking_archive_test, ranges_are_of_one_pipeline) {
   send({"1", "2"});
   const auto old = archive();

@@ -704,7 +704,7 @@ def private_server(kind: str):
         if kind == "mariadb":
             yield stack.enter_context(Mariadb(folder))
             return
-        server = stack.enter_context(Postgresql(folder / "postgresql"))
+        server = stack.enter_context(Postgresql(folder / "postgresql", "wal_level = logical\nmax_slot_wal_keep_size = 64MB"))
         yield server if kind == "postgresql" else stack.enter_context(Pgbouncer(folder / "pgbouncer", server))
 
 

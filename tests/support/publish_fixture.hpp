@@ -26,6 +26,87 @@ struct memory_table {
   std::optional<error> failure;
 };
 
+/// What a server's log has of changes, over all its connections. One row is one transaction, unless `open`.
+struct memory_log {
+  struct entry {
+    storage::changed_row row;
+    storage::log_place end = 0; ///< of its transaction
+    bool last = true;           ///< of its transaction
+  };
+  std::vector<entry> entries;
+  storage::log_place place = 100;   ///< how far the log goes
+  storage::log_place confirmed = 0; ///< of the slot
+  bool told = true;                 ///< false: the server holds everything back
+  bool made_anew = false;
+  std::uint64_t opened = 0;
+  std::uint64_t readers = 0;
+  std::size_t read_at_once = 0; ///< the most rows that one read was given
+  std::optional<error> failure;
+
+  /// A change of a row, in a transaction of its own.
+  void change(std::int64_t id, storage::changed_row::kind made_by, const std::string& values, bool last = true) {
+    storage::changed_row row;
+    row.made_by = made_by;
+    row.at = place;
+    row.key = {std::to_string(id)};
+    row.values = values;
+    place += 10;
+    entries.push_back({std::move(row), place, last});
+    for (auto each = entries.rbegin(); last && each != entries.rend() && (each == entries.rbegin() || !each->last);
+         ++each)
+      each->end = place;
+  }
+};
+
+class memory_stream final : public storage::change_stream {
+public:
+  memory_stream(std::shared_ptr<memory_log> log, std::function<void()> on_more)
+    : log_(std::move(log)), on_more_(std::move(on_more)) {
+    ++log_->opened;
+    ++log_->readers;
+    while (next_ < log_->entries.size() && log_->entries[next_].end <= log_->confirmed)
+      ++next_;
+  }
+  ~memory_stream() override { --log_->readers; }
+  memory_stream(const memory_stream&) = delete;
+  memory_stream& operator=(const memory_stream&) = delete;
+
+  bool is_new() const override { return log_->made_anew; }
+  result<std::vector<event>> read(std::size_t rows_max, std::size_t) override {
+    if (log_->failure)
+      return *log_->failure;
+    std::vector<event> events;
+    std::size_t rows = 0;
+    for (; log_->told && next_ < log_->entries.size() && rows < rows_max; ++next_, ++rows) {
+      const auto& one = log_->entries[next_];
+      events.push_back({event::kind::change, one.row, 0});
+      if (one.last)
+        events.push_back({event::kind::commit, {}, one.end});
+    }
+    log_->read_at_once = std::max(log_->read_at_once, rows);
+    if (log_->told && next_ == log_->entries.size())
+      events.push_back({event::kind::reached, {}, log_->place});
+    return events;
+  }
+  result<void> confirm(storage::log_place place) override {
+    log_->confirmed = std::max(log_->confirmed, place);
+    return {};
+  }
+  result<void> ask() override {
+    on_more_();
+    return {};
+  }
+  result<storage::log_end> end() override { return storage::log_end{log_->place, log_->place}; }
+  result<storage::slot_state> slot() override {
+    return storage::slot_state{"slot", log_->confirmed, log_->place - log_->confirmed, "reserved"};
+  }
+
+private:
+  std::shared_ptr<memory_log> log_;
+  std::function<void()> on_more_;
+  std::size_t next_ = 0;
+};
+
 class memory_source final : public storage::source {
 public:
   explicit memory_source(std::shared_ptr<memory_table> table) : table_(std::move(table)) {}
@@ -54,6 +135,15 @@ public:
     for (const auto& id : ids)
       if (const auto found = table_->rows.find(std::stoll(id)); found != table_->rows.end())
         rows.push_back(row_of(*found));
+    return rows;
+  }
+  /// `values` is the monitor.
+  result<std::vector<storage::source_row>> read_changes(std::span<const storage::changed_row> changes) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& change : changes) {
+      rows.push_back(row_of({std::stoll(change.key[0]), change.values}));
+      rows.back().version = change.version;
+    }
     return rows;
   }
   result<std::string> end(path) override {
@@ -159,11 +249,17 @@ public:
     database_->paused = paused;
     return {};
   }
-  result<std::vector<std::size_t>> untracked(std::span<const storage::record_key> records) override {
+  result<std::vector<std::size_t>> untracked(std::span<const storage::record_key> records, known_by which) override {
     std::vector<std::size_t> missing;
-    for (std::size_t index = 0; index < records.size(); ++index)
-      if (!database_->records.contains(key(std::string{records[index].record_id}, std::string{records[index].version})))
+    for (std::size_t index = 0; index < records.size(); ++index) {
+      const std::string id{records[index].record_id};
+      const auto has = [&](const auto& each) { return each.second.claim.record_id == id; };
+      const bool tracked = which == known_by::version
+                             ? database_->records.contains(key(id, std::string{records[index].version}))
+                             : std::any_of(database_->records.begin(), database_->records.end(), has);
+      if (!tracked)
         missing.push_back(index);
+    }
     return missing;
   }
   result<std::vector<std::string>> retries(std::size_t) override {
@@ -306,6 +402,12 @@ protected:
     };
     config.claims_bytes_max = bytes_max;
     config.in_flight_bytes_max = 2 * bytes_max;
+    if (pipeline.detect.changes == config::change_source::logical)
+      config.open_changes = [log =
+                               log](const std::string&,
+                                    std::function<void()> on_more) -> result<std::unique_ptr<storage::change_stream>> {
+        return std::unique_ptr<storage::change_stream>{std::make_unique<memory_stream>(log, std::move(on_more))};
+      };
     config.board = board.publish("p");
     for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
       config.shards.push_back(board.publish_shard("p", shard));
@@ -352,6 +454,7 @@ protected:
   config::publish pipeline;
   std::size_t bytes_max = 8u << 20; ///< of payload in one read; twice as much may be in flight
   std::shared_ptr<memory_table> table = std::make_shared<memory_table>();
+  std::shared_ptr<memory_log> log = std::make_shared<memory_log>(); ///< with `changes: logical`
   std::shared_ptr<memory_records> records = std::make_shared<memory_records>();
   std::shared_ptr<publish_script> script = std::make_shared<publish_script>();
   messages::poller_actor poller;

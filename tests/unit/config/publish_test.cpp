@@ -131,8 +131,9 @@ TEST(publish, shares_what_a_broker_has_in_flight_among_its_shards) {
   EXPECT_EQ(published("    shards: 100\n    in_flight_max: 500").in_flight_max, 500);
 }
 
-TEST(publish, says_which_settings_have_no_effect_yet) {
-  EXPECT_EQ(warnings_of(publish_with(added, "    detect: {changes: logical}")).size(), 1u);
+TEST(publish, archives_and_reads_the_log_without_a_warning) {
+  EXPECT_THAT(warnings_of(publish_with(added, "    archive: {after: 7d}")), IsEmpty());
+  EXPECT_THAT(warnings_of(publish_with(added, "    detect: {changes: logical}")), IsEmpty());
 }
 
 TEST(publish, goes_by_the_key_where_neither_order_nor_shard_by_is_said) {
@@ -409,6 +410,14 @@ TEST(publish, logical_decoding_is_postgresqls) {
   expect_only(problems_of(mysql + "    detect: {changes: logical}"), 10, "publish.p.detect.changes", "PostgreSQL only");
 }
 
+TEST(publish, the_log_says_which_version_a_row_has_where_no_column_does) {
+  const std::string updates = "    on_update: publish\n    detect: {changes: ";
+  EXPECT_EQ(published(updates + "logical}").version, "");
+  EXPECT_EQ(published(updates + "logical}\n    version: V").version, "V");
+  expect_only(problems_of(publish_with(added, updates + "query}")), 4, "publish.p.version", "is missing");
+  expect_only(problems_of(publish_with(added, updates + "wal}")), 11, "publish.p.detect.changes", "one of");
+}
+
 /// An ingest pipeline and a publish pipeline; the databases `db` and `other`.
 std::string both(const std::string& databases, const std::string& ingest_more, const std::string& publish_more) {
   return "brokers: {main: {url: 'mqtt://h'}, same: {url: 'mqtt://h:1883'}, far: {url: 'mqtt://f'}, own: {embedded: "
@@ -456,6 +465,7 @@ TEST(publish, needs_connections_for_all_that_its_actors_do) {
   EXPECT_THAT(with_max("4", ", detect: {notify: off}"), IsEmpty());
   expect_only(with_max("2", ", tracking: {database: other}"), 3, "databases.db.connections_max", "need 3");
   EXPECT_THAT(with_max("3", ", tracking: {database: other}"), IsEmpty());
+  expect_only(with_max("5", ", detect: {changes: logical}"), 3, "databases.db.connections_max", "need 6");
 }
 
 TEST(publish, warns_of_messages_that_come_back_as_rows) {

@@ -66,6 +66,9 @@ public:
   result<std::vector<source_row>> read_records(std::span<const std::string>) override {
     return std::vector<source_row>{};
   }
+  result<std::vector<source_row>> read_changes(std::span<const changed_row>) override {
+    return std::vector<source_row>{};
+  }
   result<std::string> end(path) override { return std::string{}; }
   std::string earlier(const std::string&, std::chrono::milliseconds) override { return {}; }
 

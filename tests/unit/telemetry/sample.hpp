@@ -48,6 +48,8 @@ inline snapshot sample() {
   poller->found_late(42);
   poller->repeats_avoided(4);
   poller->committed();
+  poller->slot("penstock_1_tablea_2", 3u << 20);
+  poller->slot_lost();
   poller->oldest(noon - 2'500ms);
   poller->tracking_rows(12'345'678);
   sent->lag(3ms);

@@ -74,6 +74,7 @@ TEST(status_json, has_what_the_board_knows_of_a_publish_pipeline) {
   EXPECT_EQ(pipeline["state"], "waiting");
   EXPECT_EQ(pipeline["reason"], "database_busy: locked");
   EXPECT_EQ(pipeline["found_late"], 42);
+  EXPECT_EQ(pipeline["slot"], (json{{"name", "penstock_1_tablea_2"}, {"lag_bytes", 3u << 20}, {"lost", 1}}));
   EXPECT_EQ(pipeline["oldest_ms"], 2'500);
   EXPECT_EQ(pipeline["shards"][0]["window"], 1'000);
   EXPECT_EQ(pipeline["shards"][1]["connected"], false);
