@@ -124,6 +124,8 @@ void compare_alerts(const std::vector<change>& changes, reload_plan& plan) {
   for (const auto& each : changes)
     if (is_below(each.path, "alerts"))
       settings.push_back(each.path.substr(std::string_view{"alerts."}.size()));
+    else if (each.before.empty() || each.after.empty()) // of what came or went
+      continue;
     else if (is_of_alerts(each.path) || is_below(each.path, "brokers." + plan.next.alerts.broker))
       settings.push_back(each.path);
   if (!settings.empty())
