@@ -184,6 +184,12 @@ void check_circles(const configuration& c, const used_tables& tables, findings& 
 }
 
 void check_names(const configuration& c, findings& problems) {
+  // Actors that the root supervisor has beside the pipelines; see nodes/pipeline.hpp.
+  for (const std::string taken : {"root", "presence", "alerter"})
+    for (const auto& [section, has] :
+         {std::pair{"ingest", c.ingest.contains(taken)}, {"publish", c.publish.contains(taken)}})
+      if (has)
+        problems.add_at_key(below(section, taken), "is the name of an actor of every node; choose another");
   for (const auto& [name, unused] : c.publish)
     if (c.ingest.contains(name))
       problems.add_at_key("publish." + name, "is the name of a pipeline under `ingest` as well; choose another");

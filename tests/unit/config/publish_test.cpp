@@ -428,6 +428,15 @@ std::string both(const std::string& databases, const std::string& ingest_more, c
 
 const std::string one_server = "databases: {db: {url: 'postgresql://h/x'}, other: {url: 'postgresql://h/x'}}";
 
+TEST(publish, a_pipeline_is_not_named_as_an_actor_of_the_node) {
+  for (const std::string name : {"root", "presence", "alerter"}) {
+    std::string text = both(one_server, "broker: main, database: db, table: t, topics: ['a/{k}']",
+                            "broker: main, database: db, table: u, topic: b");
+    text.replace(text.find("  p: {"), 3, "  " + name);
+    expect_only(problems_of(text), 6, "publish." + name, "is the name of an actor");
+  }
+}
+
 TEST(publish, a_name_belongs_to_one_pipeline) {
   std::string text = both(one_server, "broker: main, database: db, table: t, topics: ['a/{k}']",
                           "broker: main, database: db, table: u, topic: b");
