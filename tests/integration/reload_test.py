@@ -124,7 +124,7 @@ class OnAnyDatabase:
         self.assertEqual(self.read_again(), "publish.TableB removed, 1 pipeline unchanged")
         self.assertNotIn("TableB", self.current.status()["publish"])
         self.assertFalse([name for name in self.current.status()["actors"] if name.startswith("TableB")])
-        self.assertNotIn("TableB", self.current.get("/metrics")[1])
+        wait_until(lambda: "TableB" not in self.current.get("/metrics")[1], "the alerter forgets it at its next look")
         wait_until(lambda: self.current.get("/readyz")[0] == 200, "ready without it")
         self.write("TableA", "TableB")
         self.read_again()

@@ -142,7 +142,7 @@ TEST(reload, thresholds_concern_nobody_but_the_alerter) {
 TEST(reload, long_lists_of_changes_are_cut_short) {
   const auto before = brokers + databases + "publish:\n" + table("A");
   const auto after = brokers + databases + "publish:\n" +
-                     table("A", ", qos: 1, retain: true, shards: 2, where: x, lag_warning: 1s, retries_max: 1,"
+                     table("A", ", qos: 1, retain: true, shards: 2, where: x, start: now, retries_max: 1,"
                                 " publish_timeout: 1s");
   EXPECT_THAT(plan(before, after).to_text(), HasSubstr("and "));
   EXPECT_THAT(plan(before, after).to_text(), HasSubstr(" more), 0 pipelines unchanged"));
