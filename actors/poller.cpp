@@ -609,6 +609,7 @@ void poller_state::claim_the_others(round& now, const std::vector<bool>& again) 
 /// `rows_found`: the finder can say how far it has read.
 result<void> poller_state::commit(bool rows_found) {
   auto round = collect();
+  publish(std::move(round.unrecorded)); // nothing is committed before a message that may come twice
   for (int attempt = 0;; ++attempt) {
     if (attempt == 0 || !records_at_end())
       for (const auto& row : round.rows)
@@ -647,7 +648,8 @@ result<void> poller_state::settle(round now) {
     if (!released.empty() && shard.publisher && config.pipeline.qos == 2)
       self->send(shard.publisher, std::make_shared<const std::vector<std::uint16_t>>(std::move(released)));
   }
-  publish(std::move(records_at_end() ? now.unrecorded : now.claims));
+  if (!records_at_end())
+    publish(std::move(now.claims));
   if (auto again = publish_again(now); !again)
     return again;
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
