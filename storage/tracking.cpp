@@ -16,7 +16,8 @@ namespace {
 
 // A statement's conditions nest, and SQLite takes 1,000 levels.
 constexpr std::size_t conditions_max = 200;
-constexpr std::size_t looked_up_at_once = 1'000;
+// Of more, PostgreSQL may think that reading all records of the pipeline is cheaper.
+constexpr std::size_t looked_up_at_once = 100;
 
 const char* text_of(record_state state) {
   switch (state) {
