@@ -1,6 +1,6 @@
 #include "config/reload.hpp"
 
-#include "config/findings.hpp"
+#include "config/check.hpp"
 
 #include <algorithm>
 
@@ -12,8 +12,7 @@ namespace {
 std::vector<std::string> used_by(const ingest& p) { return {"brokers." + p.broker, "databases." + p.database}; }
 
 std::vector<std::string> used_by(const publish& p) {
-  return {"brokers." + p.broker, "databases." + p.database,
-          "databases." + (p.tracking.database.empty() ? p.database : p.tracking.database)};
+  return {"brokers." + p.broker, "databases." + p.database, "databases." + tracking_database(p)};
 }
 
 std::vector<std::string> used_by(const control& c) { return {"brokers." + c.broker}; }
