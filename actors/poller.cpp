@@ -9,6 +9,7 @@
 #include <caf/exit_reason.hpp>
 
 #include <algorithm>
+#include <future>
 #include <numeric>
 
 namespace penstock::actors {
@@ -469,6 +470,8 @@ void poller_state::end_failures(std::uint32_t number, round& now) {
 }
 
 void poller_state::make_claims(round& now) {
+  if (stopping || is_paused())
+    return;
   std::size_t bytes = 0;
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
     auto& shard = shards[number];
@@ -512,6 +515,10 @@ void poller_state::make_claim(std::uint32_t number, row_finder::found_row found,
     record.reason = row.refusal;
     shard.ledger.done(claim.seq);
     ++now.deltas[number].refused;
+    if (records_at_end()) {
+      shard.ended.push_back({std::move(record), std::move(found)});
+      return;
+    }
   }
   now.claims.push_back(std::move(record));
   now.rows.push_back(std::move(found));
@@ -550,7 +557,7 @@ poller_state::round poller_state::collect() {
     end_failures(number, now);
     take_ended(number, now);
   }
-  if (!stopping && !is_paused())
+  if (!records_at_end())
     make_claims(now);
   add_progress(now);
   return now;
@@ -609,7 +616,6 @@ void poller_state::claim_the_others(round& now, const std::vector<bool>& again) 
 /// `rows_found`: the finder can say how far it has read.
 result<void> poller_state::commit(bool rows_found) {
   auto round = collect();
-  publish(std::move(round.unrecorded)); // nothing is committed before a message that may come twice
   for (int attempt = 0;; ++attempt) {
     if (attempt == 0 || !records_at_end())
       for (const auto& row : round.rows)
@@ -617,12 +623,10 @@ result<void> poller_state::commit(bool rows_found) {
     const auto cursor = finder->cursor();
     if (rows_found && cursor != written_cursor && !round.changes.shards.empty())
       round.changes.cursor = cursor;
-    if (round.changes.shards.empty())
-      return {};
     const auto retried = finder->retried();
     round.changes.retried = retried;
     round.changes.claims = round.claims;
-    auto done = tracking->commit(round.changes);
+    auto done = write(round, attempt == 0 && records_at_end());
     if (!done)
       return done.error();
     if (*done)
@@ -632,11 +636,36 @@ result<void> poller_state::commit(bool rows_found) {
     if (auto dropped = drop_tracked(round); !dropped)
       return dropped;
   }
+  if (round.changes.shards.empty()) {
+    show(round);
+    return {};
+  }
   if (round.changes.cursor)
     written_cursor = round.changes.cursor;
   finder->retried_written();
   works();
   return settle(std::move(round));
+}
+
+/// With QoS 1 the next rows are published meanwhile: nothing is committed before a message that may come twice.
+result<bool> poller_state::write(round& now, bool publish_meanwhile) {
+  std::future<result<bool>> written;
+  if (!now.changes.shards.empty())
+    written = std::async(publish_meanwhile ? std::launch::async : std::launch::deferred,
+                         [this, &now] { return tracking->commit(now.changes); });
+  if (publish_meanwhile) {
+    make_claims(now);
+    publish(std::move(now.unrecorded));
+  }
+  return written.valid() ? written.get() : true;
+}
+
+void poller_state::show(round& now) {
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    now.deltas[number].in_flight = shards[number].ledger.open();
+    config.shards[number]->apply(now.deltas[number]);
+    config.shards[number]->backlog(shards[number].pending.size());
+  }
 }
 
 /// What was committed may be sent.
@@ -652,11 +681,7 @@ result<void> poller_state::settle(round now) {
     publish(std::move(now.claims));
   if (auto again = publish_again(now); !again)
     return again;
-  for (std::uint32_t number = 0; number < shards.size(); ++number) {
-    now.deltas[number].in_flight = shards[number].ledger.open();
-    config.shards[number]->apply(now.deltas[number]);
-    config.shards[number]->backlog(shards[number].pending.size());
-  }
+  show(now);
   for (const auto& written : now.changes.shards)
     if (auto answered = answer(written.shard); !answered)
       return answered;

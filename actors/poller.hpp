@@ -172,6 +172,8 @@ struct poller_state {
   void add_progress(round& now);
   result<void> drop_tracked(round& now);
   void claim_the_others(round& now, const std::vector<bool>& again);
+  result<bool> write(round& now, bool publish_meanwhile);
+  void show(round& now);
   result<void> settle(round now);
   void publish(std::vector<storage::claimed_record> claims);
   result<void> publish_again(const round& now);

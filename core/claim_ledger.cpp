@@ -146,7 +146,7 @@ std::vector<std::uint16_t> claim_ledger::committed(const progress& written) {
       if (one.packet_id != 0) // else it went on with another claim
         free_.push_back(one.packet_id);
     }
-  done_.clear();
+  std::erase_if(done_, [&](std::uint64_t seq) { return find(seq)->state == state::gone; });
   while (!entries_.empty() && entries_.front().state == state::gone) {
     entries_.pop_front();
     ++first_;

@@ -61,7 +61,7 @@ std::string key_value(const std::string& parameter, column_type type) {
 const sql_words& dialect() {
   static const sql_words words{
     .text_type = "TEXT",
-    .key_type = "TEXT",
+    .key_type = "TEXT COLLATE \"C\"", // compared by bytes, not in a language's order
     .bytes_type = "BYTEA",
     .own_table_end = "",
     .pipeline_table_end = "",

@@ -197,5 +197,18 @@ TEST(claim_ledger, answers_for_claims_that_are_gone_are_of_no_interest) {
   EXPECT_EQ(ledger.packet_id(claim.seq), 0);
 }
 
+TEST(claim_ledger, a_claim_that_ends_while_a_transaction_is_under_way_is_of_the_next) {
+  auto ledger = ready();
+  ledger.done(ledger.next().seq);
+  const auto written = ledger.pending();
+  const auto second = ledger.next();
+  ledger.done(second.seq);
+  ledger.committed(written);
+  EXPECT_EQ(ledger.open(), 1u);
+  EXPECT_THAT(ledger.pending().done_seqs, ElementsAre(Pair(second.seq, second.seq)));
+  commit(ledger);
+  EXPECT_EQ(ledger.open(), 0u);
+}
+
 } // namespace
 } // namespace penstock
