@@ -34,10 +34,7 @@ std::vector<storage::record_key> keys_of(const std::vector<row_finder::found_row
 
 change_finder::change_finder(change_finder_config config) : row_finder(config.finding), config_(std::move(config)) {}
 
-result<void> change_finder::begin(storage::source& source, storage::tracking& tracking) {
-  auto first_run = tracking.cursor();
-  if (!first_run)
-    return first_run.error();
+result<void> change_finder::begin(storage::source& source, std::vector<storage::source_cursor> from) {
   auto opened = config_.open();
   if (!opened)
     return opened.error();
@@ -49,8 +46,8 @@ result<void> change_finder::begin(storage::source& source, storage::tracking& tr
   auto slot = stream_->slot();
   if (!slot)
     return slot.error();
-  config_.on_slot(*slot, stream_->is_new() && first_run->has_value());
-  return row_finder::begin(source, tracking);
+  config_.on_slot(*slot, stream_->is_new() && !from.empty());
+  return row_finder::begin(source, std::move(from));
 }
 
 // --- what the log tells

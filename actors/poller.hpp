@@ -7,6 +7,12 @@
 // when it is acknowledged (decision 15): until then it counts as not read. After a failure of the tracking database it
 // starts over from what is committed there: it raises the epochs, and every publisher makes its session anew.
 //
+// It owns the shards whose publishers attach, and lets go of those whose publishers detach: it claims nothing more for
+// them, ends what is in flight, and leaves the rest to whoever attaches next, on whatever node. When shards come it
+// begins to find rows anew, from where all of its shards were read to.
+//
+// poller.cpp: when it does what; poller_shards.cpp: the shards and their sessions; poller_commit.cpp: what is written.
+//
 // Bounded: it reads no more rows than there is room for in the publishers' windows, and two reads more (one is ahead).
 #pragma once
 
@@ -46,6 +52,8 @@ struct poller_config {
   std::function<result<std::unique_ptr<storage::change_stream>>(const std::string& installation,
                                                                 std::function<void()> on_more)>
     open_changes;
+  /// In a cluster: this node's lease of the shard lasts, and was renewed since then. Empty: every shard is its own.
+  std::function<bool(std::uint32_t shard, monotonic since)> holds;
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
@@ -55,7 +63,8 @@ struct poller_config {
   std::chrono::milliseconds renew_every{2'000};
   std::chrono::milliseconds takeover_after{10'000}; ///< a fenced poller waits until its successor is silent for so long
   std::chrono::milliseconds pace_max{50};           ///< the longest that a commit waits for more to write
-  std::chrono::milliseconds drain_max{5'000};       ///< at the end: for handshakes that are open
+  std::chrono::milliseconds drain_max{5'000};       ///< at the end, also a shard's: for handshakes that are open
+  std::chrono::milliseconds adopt_every{200}; ///< between two looks whether a shard that is attached may be adopted
   std::chrono::milliseconds retry_min{50};
   std::chrono::milliseconds retry_max{5'000};
 
@@ -81,9 +90,13 @@ struct poller_state {
   struct shard_state {
     explicit shard_state(std::uint16_t ids_max) : ledger(ids_max) {}
     void go_offline();
+    bool has_open() const; ///< something whose end is not recorded
     claim_ledger ledger;
     messages::publisher_actor publisher;
     std::uint64_t incarnation = 0;
+    bool adopted = false; ///< `epoch` is the one that was raised last, as far as this process knows
+    bool leaving = false; ///< its publisher has detached
+    monotonic leaving_since;
     std::uint64_t epoch = 0;
     std::uint64_t settled_seq = 0; ///< as it was adopted
     bool wants_dial = false;
@@ -115,7 +128,7 @@ struct poller_state {
   std::unique_ptr<storage::change_watch> watch;
   std::string installation;
   std::vector<shard_state> shards;
-  std::optional<storage::source_cursor> written_cursor; ///< by this process
+  std::optional<storage::source_cursor> cursor; ///< as of the last look that succeeded
 
   std::uint64_t timer = 0; ///< a step message with another number is not heard
   monotonic step_at;
@@ -137,12 +150,15 @@ struct poller_state {
   bool bytes_full = false;       ///< by in_flight_bytes_max, as of the last step
   bool paused = false;           ///< by the control topic
   bool paused_lastingly = false; ///< by the tracking database
+  bool adopting = false;         ///< QoS 1: new shards wait until what is in flight is recorded
   bool stopping = false;
   monotonic stopping_since;
+  monotonic fenced_at;
   std::optional<std::uint64_t> successor; ///< fenced: the heartbeat of who owns the shards now
 
   // handlers
   void on_attach(std::uint32_t shard, const messages::publisher_actor& publisher);
+  void on_detach(std::uint32_t shard, const messages::publisher_actor& publisher);
   void on_dial(const messages::shard_session& from);
   void on_connected(const messages::connected& message);
   void on_session_down(const messages::shard_session& from);
@@ -154,7 +170,18 @@ struct poller_state {
   // one step: find rows, write, then send
   result<void> step();
   result<void> open();
+  void close();
   std::unique_ptr<row_finder> make_finder();
+  result<void> adopt_attached();
+  std::vector<std::uint32_t> to_be_adopted() const;
+  result<void> adopt(const std::vector<std::uint32_t>& numbers);
+  void begin(const storage::adopted_shard& adopted);
+  void let_go();
+  void forget(shard_state& shard);
+  bool is_idle() const;
+  bool owns_all_attached() const;
+  bool finds_for_all() const;
+  bool reads_for(std::uint32_t number) const;
   void note_slot(const storage::slot_state& slot, bool made_anew);
   std::function<void()> wake();
   void works();

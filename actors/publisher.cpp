@@ -20,6 +20,8 @@ std::string publisher_config::validate() const {
 }
 
 void publisher_state::on_poller(const caf::strong_actor_ptr& announced) {
+  if (stopping)
+    return;
   session.reset(); // what it has in flight is of an older epoch
   poller = caf::actor_cast<poller_actor>(announced);
   self->monitor(poller);
@@ -36,10 +38,14 @@ void publisher_state::on_poller_down() {
 }
 
 void publisher_state::on_adopted(const adopted& message) {
+  if (stopping && message.installation.empty()) {
+    poller = nullptr;
+    return close_when_done();
+  }
   session.reset();
   incarnation = message.incarnation;
   if (stopping)
-    return close_when_done();
+    return;
   if (message.installation.empty())
     return config.board->disconnected("the poller does not own the shard");
   const auto number = incarnation;
@@ -79,7 +85,16 @@ void publisher_state::on_connection(const mqtt::connection_state& connection) {
   self->send(poller, down_atom_v, me());
 }
 
-/// The poller ends first, when what was in flight is confirmed.
+void publisher_state::on_exit() {
+  if (stopping)
+    return;
+  stopping = true;
+  if (poller)
+    self->send(poller, detach_atom_v, config.shard, publisher_actor{self});
+  close_when_done();
+}
+
+/// The poller says when what was in flight is confirmed, or ends itself.
 void publisher_state::close_when_done() {
   if (!stopping || poller || closing)
     return;
@@ -101,10 +116,8 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
       self->state.on_poller_down();
   });
   self->set_exit_handler([self](const caf::exit_msg& exit) {
-    if (!exit.reason)
-      return;
-    self->state.stopping = true;
-    self->state.close_when_done();
+    if (exit.reason)
+      self->state.on_exit();
   });
   return {
     [self](poller_atom, const caf::strong_actor_ptr& announced) { self->state.on_poller(announced); },

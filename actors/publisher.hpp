@@ -40,6 +40,7 @@ struct publisher_state {
   void on_adopted(const messages::adopted& message);
   void on_connection(const mqtt::connection_state& connection);
   messages::shard_session me() const { return {config.shard, incarnation}; }
+  void on_exit();
   void close_when_done();
 };
 

@@ -67,16 +67,38 @@ void row_finder::measure(const rows& read) {
     bytes_a_row_ = std::max<std::size_t>(1, bytes / read.size());
 }
 
-result<void> row_finder::begin(storage::source& source, storage::tracking& tracking) {
+/// The cursor that holds for all: it begins with the earliest floor, and may meet claims up to the latest high.
+result<void> row_finder::begin_at(storage::source& source, std::vector<storage::source_cursor> from) {
+  auto all = std::move(from.front());
+  for (const auto& each : from) {
+    const auto is_before = [&](const std::string& left, const std::string& right) -> result<bool> {
+      return left == right ? result<bool>{false} : source.is_before(left, right);
+    };
+    const auto floor = is_before(each.floor, all.floor);
+    const auto begin = is_before(each.begin, all.begin);
+    const auto high = is_before(all.high, each.high);
+    for (const auto* compared : {&floor, &begin, &high})
+      if (!*compared)
+        return compared->error();
+    if (*floor)
+      all.floor = each.floor;
+    if (*begin)
+      all.begin = each.begin;
+    if (*high)
+      all.high = each.high;
+  }
+  read_to_ = std::move(all.floor);
+  begin_ = std::move(all.begin);
+  whole_walk_.position = std::move(all.sweep);
+  known_high_ = std::move(all.high);
+  return {};
+}
+
+result<void> row_finder::begin(storage::source& source, std::vector<storage::source_cursor> from) {
   newest_ = source.newest();
-  auto stored = tracking.cursor();
-  if (!stored)
-    return stored.error();
-  if (*stored) {
-    read_to_ = (*stored)->floor;
-    begin_ = (*stored)->begin;
-    whole_walk_.position = (*stored)->sweep;
-    known_high_ = (*stored)->high;
+  if (!from.empty()) {
+    if (auto begun = begin_at(source, std::move(from)); !begun)
+      return begun;
   } else if (config_.start == config::publish_start::now) {
     auto end = source.end(newest_);
     if (!end)
@@ -89,6 +111,15 @@ result<void> row_finder::begin(storage::source& source, storage::tracking& track
   if (!by_id())
     late_walks_ = {{std::min(config_.recent, config_.detect.late_for)}, {config_.detect.late_for}};
   return {};
+}
+
+bool row_finder::is_wanted(const storage::source_row& row) const {
+  return row.wanted && (!config_.mine || config_.mine(row));
+}
+
+/// Not to be given out: nobody wants it, another node does, or it was given out.
+bool row_finder::skips(const storage::source_row& row) const {
+  return !is_wanted(row) || pending_keys_.contains(key_of(row));
 }
 
 void row_finder::give(found_row row, std::vector<found_row>& found) {
@@ -168,7 +199,7 @@ result<void> row_finder::read_new(storage::source& source, storage::tracking& tr
   const auto number = ++reads_count_;
   reads_[number].before = read_to_;
   read_to_ = read->back().position;
-  std::erase_if(*read, [&](const auto& row) { return !row.wanted || pending_keys_.contains(key_of(row)); });
+  std::erase_if(*read, [&](const auto& row) { return skips(row); });
   if (known_high_ && !is_behind(reads_[number].before, *known_high_)) {
     auto left = drop_tracked(tracking, *std::move(read));
     if (!left)
@@ -194,7 +225,7 @@ result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::
     frontier_.filled(row.id);
   sort_oldest_first(*read);
   for (auto& row : *read)
-    if (row.wanted) {
+    if (!skips(row)) {
       ++found_late_;
       give({std::move(row)}, found);
     }
@@ -220,9 +251,9 @@ result<void> row_finder::read_retries(storage::source& source, storage::tracking
   std::copy_if(ids->begin(), ids->end(), std::back_inserter(not_there_),
                [&](const auto& id) { return !there.contains(id); });
   for (const auto& row : *read)
-    if (pending_keys_.contains(key_of(row)))
+    if (row.wanted && skips(row))
       retried_.erase(row.record_id);
-  std::erase_if(*read, [&](const auto& row) { return !row.wanted || pending_keys_.contains(key_of(row)); });
+  std::erase_if(*read, [&](const auto& row) { return skips(row); });
   auto left = drop_tracked(tracking, *std::move(read));
   if (!left)
     return left.error();
@@ -262,9 +293,7 @@ result<void> row_finder::step(walk& along, storage::source& source, storage::tra
                       }));
   along.position = at_end ? std::string{} : read->back().position;
   // Above the floor the other nets are at work.
-  std::erase_if(*read, [&](const auto& row) {
-    return !row.wanted || pending_keys_.contains(key_of(row)) || (by_id() && (!floor || row.id > *floor));
-  });
+  std::erase_if(*read, [&](const auto& row) { return skips(row) || (by_id() && (!floor || row.id > *floor)); });
   auto left = drop_tracked(tracking, *std::move(read));
   if (!left)
     return left.error();
@@ -310,7 +339,7 @@ result<std::optional<wall_time>> row_finder::oldest_unread(storage::source& sour
   auto read = source.read(newest_, read_to_, rows_at_once(config_.sweep_rows));
   if (!read)
     return read.error();
-  std::erase_if(*read, [](const auto& row) { return !row.wanted || !row.since; });
+  std::erase_if(*read, [&](const auto& row) { return !is_wanted(row) || !row.since; });
   if (may_be_ahead()) {
     const auto avoided = repeats_avoided_; // it is only looked at
     read = drop_tracked(tracking, *std::move(read));

@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -38,6 +39,8 @@ struct row_finder_config {
   std::chrono::milliseconds recent{10'000}; ///< of the quicker walk
   std::size_t retried = 500;                ///< rows in one look for what is to be sent again
   std::chrono::milliseconds retries_every{1'000};
+  /// Whether a row is dealt to one of the shards that are published here; empty: all are.
+  std::function<bool(const storage::source_row&)> mine;
 };
 
 class row_finder {
@@ -53,8 +56,8 @@ public:
   explicit row_finder(const row_finder_config& config);
   virtual ~row_finder() = default;
 
-  /// From where the pipeline was read to; writes nothing.
-  virtual result<void> begin(storage::source& source, storage::tracking& tracking);
+  /// From where the shards were read to, as their cursors say; without any it is the first run. Writes nothing.
+  virtual result<void> begin(storage::source& source, std::vector<storage::source_cursor> from);
 
   /// Rows to be claimed, oldest first; about `rows_max` of them. What is given out counts as pending until `claimed`.
   virtual result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking,
@@ -96,6 +99,9 @@ private:
   };
   using rows = std::vector<storage::source_row>;
 
+  result<void> begin_at(storage::source& source, std::vector<storage::source_cursor> from);
+  bool is_wanted(const storage::source_row& row) const;
+  bool skips(const storage::source_row& row) const;
   bool by_id() const { return newest_ == storage::source::path::id; }
   result<void> read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max, monotonic now,
                         std::vector<found_row>& found);

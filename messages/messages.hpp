@@ -20,6 +20,8 @@
 //   publisher <--publish-------------------- poller      claims that are committed
 //   publisher --answers--------------------> poller      PUBREC, and the end of handshakes
 //   publisher <--release-------------------- poller      their release is committed: PUBREL
+//   publisher --detach---------------------> poller      it is to end: the shard is to be another's
+//   publisher <--adopted (nothing)---------- poller      nothing is in flight any more
 //
 // Nothing floating-point travels in a message (CAF 0.17 hangs on infinity): it is in frames.
 #pragma once
@@ -120,6 +122,7 @@ CAF_ADD_TYPE_ID(penstock, (penstock::messages::adopted))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::shard_session))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::connected))
 CAF_ADD_ATOM(penstock, penstock::messages, attach_atom, "attach")
+CAF_ADD_ATOM(penstock, penstock::messages, detach_atom, "detach")
 CAF_ADD_ATOM(penstock, penstock::messages, write_atom, "write")
 CAF_ADD_ATOM(penstock, penstock::messages, writer_atom, "writer")
 CAF_ADD_ATOM(penstock, penstock::messages, poller_atom, "poller")
@@ -173,7 +176,8 @@ using publisher_actor =
 /// Finds new rows of a publish pipeline's table, claims them for its shards, and records what became of them. Owns two
 /// connections: one reads the source, one writes the tracking table. Detached.
 using poller_actor =
-  caf::typed_actor<reacts<attach_atom, std::uint32_t, publisher_actor>, reacts<dial_atom, shard_session>,
+  caf::typed_actor<reacts<attach_atom, std::uint32_t, publisher_actor>,
+                   reacts<detach_atom, std::uint32_t, publisher_actor>, reacts<dial_atom, shard_session>,
                    reacts<connected>, reacts<down_atom, shard_session>, // its session is cut
                    reacts<shard_session, completions_ptr>,
                    reacts<wake_atom>, // the database says that something has changed

@@ -16,7 +16,10 @@ public:
   explicit read_ahead_source(std::unique_ptr<source> inner) : inner_(std::move(inner)) {}
 
   path newest() const override { return inner_->newest(); }
-  void begin_behind(const std::string& position) override { idle().begin_behind(position); }
+  void begin_behind(const std::string& position) override {
+    idle().begin_behind(position);
+    ready_ = rows{}; // it may not know of it
+  }
   result<rows> read(path along, const std::string& behind, std::size_t rows_max) override;
   result<rows> read_ids(std::span<const id_range> ranges, std::size_t rows_max) override {
     return idle().read_ids(ranges, rows_max);
@@ -26,6 +29,9 @@ public:
   }
   result<rows> read_changes(std::span<const changed_row> changes) override { return idle().read_changes(changes); }
   result<std::string> end(path along) override { return idle().end(along); }
+  result<bool> is_before(const std::string& left, const std::string& right) override {
+    return idle().is_before(left, right);
+  }
   std::string earlier(const std::string& position, std::chrono::milliseconds before) override {
     return inner_->earlier(position, before);
   }

@@ -90,6 +90,7 @@ public:
   result<std::vector<source_row>> read_records(std::span<const std::string> record_ids) override;
   result<std::vector<source_row>> read_changes(std::span<const changed_row> changes) override;
   result<std::string> end(path along) override;
+  result<bool> is_before(const std::string& left, const std::string& right) override;
   std::string earlier(const std::string& position, std::chrono::milliseconds before) override;
 
 private:
@@ -125,6 +126,7 @@ private:
   std::vector<std::pair<config::published_field, std::size_t>> fields_;
   std::string select_; ///< the columns, quoted
   std::string wanted_; ///< a condition; empty: all rows
+  std::string begin_;  ///< likewise
 };
 
 std::size_t sql_source::column(const std::string& name) {
@@ -218,12 +220,33 @@ void sql_source::want(const std::string& condition) {
 }
 
 std::string sql_source::wanted_sql() const {
-  return wanted_.empty() ? std::string{"1"} : "CASE WHEN " + wanted_ + " THEN 1 ELSE 0 END";
+  if (wanted_.empty() && begin_.empty())
+    return "1";
+  const auto both = wanted_.empty() ? begin_ : begin_.empty() ? wanted_ : wanted_ + " AND (" + begin_ + ")";
+  return "CASE WHEN " + both + " THEN 1 ELSE 0 END";
 }
 
 void sql_source::begin_behind(const std::string& position) {
-  if (const auto parts = parts_of(position); !parts.empty())
-    want(behind_sql(columns_of(newest_), parts));
+  const auto parts = parts_of(position);
+  begin_ = parts.empty() ? std::string{} : behind_sql(columns_of(newest_), parts);
+}
+
+result<bool> sql_source::is_before(const std::string& left, const std::string& right) {
+  const auto columns = columns_of(newest_);
+  const auto before = parts_of(left);
+  const auto behind = parts_of(right);
+  if (behind.empty() || before == behind)
+    return false;
+  // The first column bounds it from above, so that no more is read than lies between.
+  const auto name = words().quote(columns.front());
+  bool found = false;
+  auto read = database_->read(
+    "SELECT 1 FROM " + table_ + " WHERE " + (before.empty() ? name + " IS NOT NULL" : behind_sql(columns, before)) +
+      " AND " + name + " <= " + literal_of(behind.front()) + " AND NOT (" + behind_sql(columns, behind) + ") LIMIT 1",
+    [&](auto) { found = true; });
+  if (!read)
+    return read.error();
+  return found;
 }
 
 std::vector<std::string> sql_source::columns_of(path along) const {

@@ -72,6 +72,8 @@ public:
   virtual result<std::vector<source_row>> read_changes(std::span<const changed_row> changes) = 0;
   /// The position behind the last row of a path; empty where the table is.
   virtual result<std::string> end(path along) = 0;
+  /// Whether rows lie behind `left`, and not behind `right`, along newest(): then it is the earlier one.
+  virtual result<bool> is_before(const std::string& left, const std::string& right) = 0;
   /// The position on the path `order` of what lies `before` the given position; where `order` is no time: the
   /// beginning.
   virtual std::string earlier(const std::string& position, std::chrono::milliseconds before) = 0;

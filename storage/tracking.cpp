@@ -1,6 +1,7 @@
 #include "storage/tracking.hpp"
 
 #include "core/assert.hpp"
+#include "core/partition_hash.hpp"
 #include "storage/connection.hpp"
 #include "storage/key_text.hpp"
 #include "storage/own_tables.hpp"
@@ -9,6 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
+#include <set>
 
 namespace penstock::storage {
 
@@ -48,20 +51,58 @@ table table_of(const config::publish& pipeline) {
   return made;
 }
 
+/// Names how rows are dealt to shards: a cursor of a shard holds for the rows that were dealt to it.
+std::int64_t dealing_of(const config::publish& pipeline) {
+  partition_hash hash;
+  hash.add(std::uint64_t{pipeline.shards});
+  hash.add(pipeline.shard_by);
+  for (const auto& column : pipeline.key)
+    hash.add(column);
+  for (const auto& range : pipeline.ranges) {
+    hash.add(range.min);
+    hash.add(range.max);
+  }
+  return static_cast<std::int64_t>((hash.value() >> 1) | 1); // never 0, which is a shard without a cursor
+}
+
+/// Several cursors in the columns of one: their positions, a line each, which no position has in it.
+source_cursor joined(std::span<const source_cursor> cursors) {
+  source_cursor all;
+  for (const auto& each : cursors)
+    for (const auto position :
+         {&source_cursor::floor, &source_cursor::high, &source_cursor::begin, &source_cursor::sweep})
+      all.*position += (&each == cursors.data() ? "" : "\n") + each.*position;
+  return all;
+}
+
+std::vector<source_cursor> split(source_cursor all) {
+  std::vector<source_cursor> cursors;
+  for (bool more = true; more;) {
+    auto& each = cursors.emplace_back();
+    for (const auto position :
+         {&source_cursor::floor, &source_cursor::high, &source_cursor::begin, &source_cursor::sweep}) {
+      const auto end = (all.*position).find('\n');
+      more = end != std::string::npos;
+      each.*position = (all.*position).substr(0, end);
+      all.*position = more ? (all.*position).substr(end + 1) : std::string{};
+    }
+  }
+  return cursors;
+}
+
 class sql_tracking final : public tracking {
 public:
   sql_tracking(std::unique_ptr<connection> database, const config::publish& pipeline)
     : database_(std::move(database)), own_(*database_), table_(table_of(pipeline)), source_table_(pipeline.table),
       name_(quoted_table(words(), table_.name)), archive_name_(archive_table_of(pipeline)),
-      archive_(quoted_table(words(), archive_name_)),
-      pipeline_is_("pipeline = " + words().text_literal(pipeline.name)) {
+      archive_(quoted_table(words(), archive_name_)), pipeline_is_("pipeline = " + words().text_literal(pipeline.name)),
+      shards_(pipeline.shards), dealing_(dealing_of(pipeline)) {
     for (const auto& column : table_.columns)
       types_.push_back(column.type);
   }
 
   result<std::string> prepare() override;
-  result<std::vector<adopted_shard>> adopt(std::uint32_t count) override;
-  result<std::optional<source_cursor>> cursor() override;
+  result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards) override;
   result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) override;
   result<std::uint64_t> heartbeat() override;
   result<void> check(std::span<const shard_progress> shards) override;
@@ -74,14 +115,16 @@ public:
 private:
   const sql_words& words() const { return database_->words(); }
   std::string literal(std::string_view text) const { return words().text_literal(text); }
-  result<void> refuse_orphans(std::uint32_t count);
+  result<void> refuse_orphans();
+  result<void> add_if_new(std::span<const std::uint32_t> shards);
+  result<void> deal_anew();
   result<void> create(const std::string& name, const std::string& columns, const std::string& end);
   result<void> create_tables();
-  result<void> fence(std::span<const shard_progress> shards);
+  result<void> fence(std::span<const shard_progress> shards, const std::optional<source_cursor>& cursor);
+  std::string cursor_sql(std::span<const shard_progress> shards, const source_cursor& cursor) const;
   result<void> end(const claim_end& one, std::uint64_t epoch);
   result<void> note_sent(std::span<const shard_progress> shards);
   result<std::uint64_t> insert(const tracking_changes& changes);
-  result<void> write(const source_cursor& cursor);
   result<void> end_retries(std::span<const std::string> record_ids);
   result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records, std::vector<std::size_t> some,
                                                  known_by which);
@@ -95,6 +138,8 @@ private:
   std::string archive_name_;
   std::string archive_; ///< quoted
   std::string pipeline_is_;
+  std::uint32_t shards_;
+  std::int64_t dealing_;
 };
 
 result<void> sql_tracking::create(const std::string& name, const std::string& columns, const std::string& end) {
@@ -111,7 +156,7 @@ result<void> sql_tracking::create_tables() {
   const auto text = words().text_type;
   std::string positions;
   for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
-    positions += std::string{", "} + position + " " + text + " NOT NULL";
+    positions += std::string{", "} + position + " " + text;
   struct made_table {
     std::string name;
     std::string columns;
@@ -143,10 +188,9 @@ result<void> sql_tracking::create_tables() {
     made_table{"penstock_fence",
                "pipeline " + key +
                  ", shard BIGINT NOT NULL, epoch BIGINT NOT NULL, claimed_seq BIGINT NOT NULL,"
-                 " released_seq BIGINT NOT NULL, settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL,"
-                 " PRIMARY KEY (pipeline, shard)",
-               own_end},
-    made_table{"penstock_cursors", "pipeline " + key + " PRIMARY KEY" + positions + ", writes BIGINT NOT NULL",
+                 " released_seq BIGINT NOT NULL, settled_seq BIGINT NOT NULL, writes BIGINT NOT NULL, dealing BIGINT"
+                 " NOT NULL" +
+                 positions + ", PRIMARY KEY (pipeline, shard)",
                own_end},
   };
   for (const auto& each : tables)
@@ -176,10 +220,11 @@ result<std::string> sql_tracking::prepare() {
 }
 
 /// Open claims of shards that the configuration has no more.
-result<void> sql_tracking::refuse_orphans(std::uint32_t count) {
+result<void> sql_tracking::refuse_orphans() {
+  const auto count = std::to_string(shards_);
   std::vector<std::pair<std::uint32_t, std::string>> unsettled;
   auto read = database_->read(
-    "SELECT shard, settled_seq FROM penstock_fence WHERE " + pipeline_is_ + " AND shard >= " + std::to_string(count) +
+    "SELECT shard, settled_seq FROM penstock_fence WHERE " + pipeline_is_ + " AND shard >= " + count +
       " AND settled_seq < claimed_seq ORDER BY shard",
     [&](auto row) { unsettled.emplace_back(number_of<std::uint32_t>(row[0].text), std::string{row[1].text}); });
   for (const auto& [shard, settled] : unsettled) {
@@ -191,61 +236,90 @@ result<void> sql_tracking::refuse_orphans(std::uint32_t count) {
                              [&](auto) { open = true; });
     if (open)
       return error{errc::configuration, "claims of shard " + std::to_string(shard) + " are open, and there are " +
-                                          std::to_string(count) +
+                                          count +
                                           " shards now: set `shards` to what it was until nothing is in flight"};
   }
   return read;
 }
 
-result<std::vector<adopted_shard>> sql_tracking::adopt(std::uint32_t count) {
-  auto changes = transaction::begin(*database_);
-  if (!changes)
-    return changes.error();
-  if (auto none = refuse_orphans(count); !none)
-    return none.error();
-  std::vector<bool> known(count, false);
-  const auto of_shards = " FROM penstock_fence WHERE " + pipeline_is_ + " AND shard < " + std::to_string(count);
-  auto read =
-    database_->read("SELECT shard" + of_shards, [&](auto row) { known[number_of<std::uint32_t>(row[0].text)] = true; });
-  if (!read)
-    return read.error();
-  for (std::uint32_t shard = 0; shard < count; ++shard) {
-    if (known[shard])
+result<void> sql_tracking::add_if_new(std::span<const std::uint32_t> shards) {
+  std::set<std::uint32_t> known;
+  auto read = database_->read("SELECT shard FROM penstock_fence WHERE " + pipeline_is_,
+                              [&](auto row) { known.insert(number_of<std::uint32_t>(row[0].text)); });
+  for (const auto shard : shards) {
+    if (!read || known.contains(shard))
       continue;
     auto made = database_->change("INSERT INTO penstock_fence (pipeline, shard, epoch, claimed_seq, released_seq,"
-                                  " settled_seq, writes) VALUES (" +
-                                  literal(table_.pipeline) + ", " + std::to_string(shard) + ", 0, 0, 0, 0, 0)");
+                                  " settled_seq, writes, dealing) VALUES (" +
+                                  literal(table_.pipeline) + ", " + std::to_string(shard) + ", 0, 0, 0, 0, 0, 0)");
     if (!made)
       return made.error();
   }
-  auto raised = database_->change("UPDATE penstock_fence SET epoch = epoch + 1 WHERE " + pipeline_is_ +
-                                  " AND shard < " + std::to_string(count));
+  return read;
+}
+
+/// Where rows were dealt to shards in another way before, any of them may be any shard's now: each begins with the
+/// cursors of all.
+result<void> sql_tracking::deal_anew() {
+  std::vector<source_cursor> former;
+  auto read =
+    database_->read("SELECT read_floor, read_high, read_begin, sweep_at FROM penstock_fence WHERE " + pipeline_is_ +
+                      " AND dealing <> 0 AND dealing <> " + std::to_string(dealing_) + " ORDER BY shard",
+                    [&](auto row) {
+                      for (auto& each : split({std::string{row[0].text}, std::string{row[1].text},
+                                               std::string{row[2].text}, std::string{row[3].text}}))
+                        if (std::find(former.begin(), former.end(), each) == former.end())
+                          former.push_back(std::move(each));
+                    });
+  if (!read || former.empty())
+    return read;
+  std::vector<std::uint32_t> all(shards_);
+  std::iota(all.begin(), all.end(), 0u);
+  if (auto added = add_if_new(all); !added)
+    return added;
+  auto dealt = database_->change("UPDATE penstock_fence SET writes = writes + 1" + cursor_sql({}, joined(former)) +
+                                 " WHERE " + pipeline_is_ + " AND dealing <> " + std::to_string(dealing_));
+  return dealt ? result<void>{} : result<void>{dealt.error()};
+}
+
+result<std::vector<adopted_shard>> sql_tracking::adopt(std::span<const std::uint32_t> shards) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  if (auto none = refuse_orphans(); !none)
+    return none.error();
+  if (auto added = add_if_new(shards); !added)
+    return added.error();
+  if (auto dealt = deal_anew(); !dealt)
+    return dealt.error();
+  std::string numbers;
+  for (const auto shard : shards)
+    numbers += (numbers.empty() ? "" : ", ") + std::to_string(shard);
+  const auto which = " WHERE " + pipeline_is_ + " AND shard IN (" + numbers + ")";
+  auto raised = database_->change("UPDATE penstock_fence SET epoch = epoch + 1" + which);
   if (!raised)
     return raised.error();
-  std::vector<adopted_shard> shards;
-  read = database_->read(
-    "SELECT shard, epoch, claimed_seq, released_seq, settled_seq" + of_shards + " ORDER BY shard", [&](auto row) {
-      shards.push_back({number_of<std::uint32_t>(row[0].text), number_of<std::uint64_t>(row[1].text),
-                        number_of<std::uint64_t>(row[2].text), number_of<std::uint64_t>(row[3].text),
-                        number_of<std::uint64_t>(row[4].text)});
+  std::vector<adopted_shard> mine;
+  auto read = database_->read(
+    "SELECT shard, epoch, claimed_seq, released_seq, settled_seq, dealing, read_floor, read_high, read_begin, sweep_at"
+    " FROM penstock_fence" +
+      which + " ORDER BY shard",
+    [&](auto row) {
+      mine.push_back({number_of<std::uint32_t>(row[0].text),
+                      number_of<std::uint64_t>(row[1].text),
+                      number_of<std::uint64_t>(row[2].text),
+                      number_of<std::uint64_t>(row[3].text),
+                      number_of<std::uint64_t>(row[4].text),
+                      {}});
+      if (row[5].text != "0")
+        mine.back().cursors = split(
+          {std::string{row[6].text}, std::string{row[7].text}, std::string{row[8].text}, std::string{row[9].text}});
     });
   if (!read)
     return read.error();
   if (auto committed = changes->commit(); !committed)
     return committed.error();
-  return shards;
-}
-
-result<std::optional<source_cursor>> sql_tracking::cursor() {
-  std::optional<source_cursor> found;
-  auto read = database_->read(
-    "SELECT read_floor, read_high, read_begin, sweep_at FROM penstock_cursors WHERE " + pipeline_is_, [&](auto row) {
-      found = source_cursor{std::string{row[0].text}, std::string{row[1].text}, std::string{row[2].text},
-                            std::string{row[3].text}};
-    });
-  if (!read)
-    return read.error();
-  return found;
+  return mine;
 }
 
 result<std::vector<claimed_record>> sql_tracking::open_claims(std::uint32_t shard, std::uint64_t behind_seq) {
@@ -282,8 +356,27 @@ result<std::uint64_t> sql_tracking::heartbeat() {
   return sum;
 }
 
+/// ", read_floor = ..."
+std::string sql_tracking::cursor_sql(std::span<const shard_progress> shards, const source_cursor& cursor) const {
+  std::string kept;
+  for (const auto& shard : shards)
+    if (shard.keeps_cursor)
+      kept += (kept.empty() ? "" : ", ") + std::to_string(shard.shard);
+  std::string sql;
+  const auto set = [&](const std::string& column, const std::string& value) {
+    sql += ", " + column + " = " +
+           (kept.empty() ? value : "CASE WHEN shard IN (" + kept + ") THEN " + column + " ELSE " + value + " END");
+  };
+  set("dealing", std::to_string(dealing_));
+  set("read_floor", literal(cursor.floor));
+  set("read_high", literal(cursor.high));
+  set("read_begin", literal(cursor.begin));
+  set("sweep_at", literal(cursor.sweep));
+  return sql;
+}
+
 /// Checks the epochs, and locks them up to the end of the transaction.
-result<void> sql_tracking::fence(std::span<const shard_progress> shards) {
+result<void> sql_tracking::fence(std::span<const shard_progress> shards, const std::optional<source_cursor>& cursor) {
   for (std::size_t first = 0; first < shards.size(); first += conditions_max) {
     const auto some = shards.subspan(first, std::min(conditions_max, shards.size() - first));
     std::array<std::string, 3> values;
@@ -298,7 +391,8 @@ result<void> sql_tracking::fence(std::span<const shard_progress> shards) {
     }
     auto met = database_->change("UPDATE penstock_fence SET writes = writes + 1, claimed_seq = CASE shard" + values[0] +
                                  " END, released_seq = CASE shard" + values[1] + " END, settled_seq = CASE shard" +
-                                 values[2] + " END WHERE " + pipeline_is_ + " AND (" + owned + ")");
+                                 values[2] + " END" + (cursor ? cursor_sql(some, *cursor) : "") + " WHERE " +
+                                 pipeline_is_ + " AND (" + owned + ")");
     if (!met)
       return met.error();
     if (*met != some.size())
@@ -311,7 +405,7 @@ result<void> sql_tracking::check(std::span<const shard_progress> shards) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
-  if (auto owned = fence(shards); !owned)
+  if (auto owned = fence(shards, {}); !owned)
     return owned;
   return changes->commit();
 }
@@ -419,25 +513,11 @@ result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
   return stored;
 }
 
-result<void> sql_tracking::write(const source_cursor& cursor) {
-  auto met =
-    database_->change("UPDATE penstock_cursors SET writes = writes + 1, read_floor = " + literal(cursor.floor) +
-                      ", read_high = " + literal(cursor.high) + ", read_begin = " + literal(cursor.begin) +
-                      ", sweep_at = " + literal(cursor.sweep) + " WHERE " + pipeline_is_);
-  if (!met || *met > 0)
-    return met ? result<void>{} : result<void>{met.error()};
-  met = database_->change("INSERT INTO penstock_cursors (pipeline, read_floor, read_high, read_begin, sweep_at,"
-                          " writes) VALUES (" +
-                          literal(table_.pipeline) + ", " + literal(cursor.floor) + ", " + literal(cursor.high) + ", " +
-                          literal(cursor.begin) + ", " + literal(cursor.sweep) + ", 0)");
-  return met ? result<void>{} : result<void>{met.error()};
-}
-
 result<bool> sql_tracking::commit(const tracking_changes& changes) {
   auto all = transaction::begin(*database_);
   if (!all)
     return all.error();
-  if (auto owned = fence(changes.shards); !owned)
+  if (auto owned = fence(changes.shards, changes.cursor); !owned)
     return owned.error();
   for (const auto& one : changes.ends) {
     const auto shard = std::find_if(changes.shards.begin(), changes.shards.end(),
@@ -458,9 +538,6 @@ result<bool> sql_tracking::commit(const tracking_changes& changes) {
   if (!changes.retried.empty())
     if (auto ended = end_retries(changes.retried); !ended)
       return ended.error();
-  if (changes.cursor)
-    if (auto written = write(*changes.cursor); !written)
-      return written.error();
   if (auto committed = all->commit(); !committed)
     return committed.error();
   return true;

@@ -6,8 +6,8 @@
 //   mqtt_sent_records_archive  those that were sent long ago (tracking_archive.hpp)
 //   penstock_sent_ranges       the ids of those that have gone from the archive
 //   penstock_retries           records that a person wants to be sent again
-//   penstock_fence             one row a shard: the epoch of its owner, and watermarks over claim_seq
-//   penstock_cursors           one row a pipeline: how far its source was read
+//   penstock_fence             one row a shard: the epoch of its owner, watermarks over claim_seq, and how far the
+//                              source was read for it
 //   penstock_pauses            one row for each pipeline that is paused
 #pragma once
 
@@ -45,6 +45,15 @@ struct claimed_record {
   std::string reason;
 };
 
+/// How far the source was read for a shard. Positions are those of storage/source.hpp.
+struct source_cursor {
+  std::string floor; ///< all before it is done with
+  std::string high;  ///< no row behind it was ever claimed, for whatever shard
+  std::string begin; ///< where `start: now` began; what is before it is never sent
+  std::string sweep; ///< of the sweep over everything
+  friend bool operator==(const source_cursor&, const source_cursor&) = default;
+};
+
 /// A shard as its new owner finds it.
 struct adopted_shard {
   std::uint32_t shard = 0;
@@ -52,6 +61,9 @@ struct adopted_shard {
   std::uint64_t claimed_seq = 0;
   std::uint64_t released_seq = 0;
   std::uint64_t settled_seq = 0; ///< all claims up to here are at their end
+  /// Its own; or, where rows were dealt to shards in another way before, those of all shards then. Nothing: nobody has
+  /// read for it yet.
+  std::vector<source_cursor> cursors = {};
 };
 
 struct shard_progress {
@@ -61,6 +73,7 @@ struct shard_progress {
   std::uint64_t released_seq = 0;
   std::uint64_t settled_seq = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> sent; ///< ranges of claim_seq, both ends included
+  bool keeps_cursor = false; ///< it is being given away: the changes' cursor does not hold for it
 };
 
 /// The end of a claim that is not `sent`.
@@ -79,22 +92,13 @@ struct claim_end {
   std::uint16_t new_packet_id = 0;
 };
 
-/// How far the source was read. Positions are those of storage/source.hpp.
-struct source_cursor {
-  std::string floor; ///< all before it is done with
-  std::string high;  ///< nothing behind it was ever claimed
-  std::string begin; ///< where `start: now` began; what is before it is never sent
-  std::string sweep; ///< of the sweep over everything
-  friend bool operator==(const source_cursor&, const source_cursor&) = default;
-};
-
 /// One transaction.
 struct tracking_changes {
   std::vector<shard_progress> shards; ///< all that anything is written of
   std::vector<claim_end> ends;
   std::span<const claimed_record> claims; ///< of records that are not tracked yet, in whatever state
   std::span<const std::string> retried;   ///< ids of retries() that are claimed now, or cannot be
-  std::optional<source_cursor> cursor;
+  std::optional<source_cursor> cursor;    ///< of `shards`
 };
 
 struct record_key {
@@ -108,11 +112,9 @@ public:
 
   /// Creates the tables where they are missing. The id of the installation, as storage::store has it.
   virtual result<std::string> prepare() = 0;
-  /// Becomes the owner of shards [0, count): raises their epochs. Before anything else is done with them.
-  /// `configuration` where claims are open in shards above: nobody would ever finish them.
-  virtual result<std::vector<adopted_shard>> adopt(std::uint32_t count) = 0;
-  /// nullopt: the first run of this pipeline.
-  virtual result<std::optional<source_cursor>> cursor() = 0;
+  /// Becomes the owner of shards: raises their epochs. Before anything else is done with them. `configuration` where
+  /// claims are open in shards that the pipeline has no more: nobody would ever finish them.
+  virtual result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards) = 0;
   /// The claims of a shard behind a seq that are not at their end, by seq. After the CONNACK of the new owner.
   virtual result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) = 0;
   /// Rises whenever an owner of any of the pipeline's shards does something.

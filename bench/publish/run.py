@@ -53,7 +53,7 @@ PIPELINE = """\
 
 CREATE_SQLITE = ("CREATE TABLE TableA (RecordId INTEGER PRIMARY KEY, MonitorId TEXT, Reading REAL, Unit TEXT, Quality INTEGER,"
                  " CreatedAt TEXT)")
-OWN_TABLES = ("mqtt_sent_records", "mqtt_sent_records_archive", "penstock_sent_ranges", "penstock_retries", "penstock_pauses", "penstock_fence", "penstock_cursors")
+OWN_TABLES = ("mqtt_sent_records", "mqtt_sent_records_archive", "penstock_sent_ranges", "penstock_retries", "penstock_pauses", "penstock_fence")
 
 
 def create_postgresql(name="TableA"):
@@ -345,10 +345,8 @@ class Publish(Programs):
                      'data/TableA/monitor-' || lpad((i % {MONITORS})::text, 5, '0'), NULL, md5(i::text)::uuid,
                      1790000000000000 + i, 1790000000000000 + i, 1 FROM generate_series(1, {size}) i;
             UPDATE penstock_fence SET claimed_seq = {size // shards + 1}, released_seq = {size // shards + 1},
-                                      settled_seq = {size // shards + 1};
-            DELETE FROM penstock_cursors;
-            INSERT INTO penstock_cursors (pipeline, read_floor, read_high, read_begin, sweep_at, writes)
-              VALUES ('TableA', '["n{size}"]', '["n{size}"]', '', '', 1);
+                                      settled_seq = {size // shards + 1},
+                                      read_floor = '["n{size}"]', read_high = '["n{size}"]';
             VACUUM ANALYZE;
             CHECKPOINT;
         """)

@@ -116,19 +116,41 @@ TEST_F(change_test, the_slot_advances_to_the_end_of_what_is_claimed_and_no_furth
 
 TEST_F(change_test, a_row_that_waits_for_its_shard_holds_the_slot_and_no_other_row) {
   pipeline.shards = 2;
-  begin(); // shard 1 has no publisher
-  const auto of_shard = [](std::size_t shard) {
-    std::string monitor = "a";
-    while (std::hash<std::string>{}(monitor) % 2 != shard)
-      ++monitor.back();
-    return monitor;
-  };
+  spawn_poller();
+  spawn_publisher();
+  spawn_publisher(1); // is never connected
+  script->connect(false);
+  settle();
   const auto before = log->place;
-  insert(1, of_shard(1));
-  insert(2, of_shard(0));
+  insert(1, "a");
+  insert(2, "b");
   pass(5s);
   EXPECT_THAT(published_ids(), ElementsAre("2"));
   EXPECT_LE(log->confirmed, before);
+}
+
+TEST_F(change_test, the_log_is_read_only_by_who_has_all_shards) {
+  pipeline.shards = 2;
+  spawn_poller();
+  spawn_publisher();
+  insert(1, "a");
+  insert(2, "b");
+  pass(2s);
+  EXPECT_EQ(log->opened, 0u);
+  spawn_publisher(1);
+  for (const std::uint32_t shard : {0u, 1u})
+    script_of(shard)->connect(false);
+  pass(2s);
+  EXPECT_THAT(published_ids(0), ElementsAre("2"));
+  EXPECT_THAT(published_ids(1), ElementsAre("1"));
+  const auto confirmed = log->confirmed;
+  caf::anon_send_exit(publishers[0], caf::exit_reason::user_shutdown);
+  settle();
+  insert(3, "a");
+  pass(8s); // what is in flight has its time
+  EXPECT_THAT(published_ids(1), ElementsAre("1"));
+  EXPECT_EQ(log->confirmed, confirmed);
+  EXPECT_EQ(log->readers, 0u);
 }
 
 TEST_F(change_test, a_transaction_is_confirmed_as_a_whole) {

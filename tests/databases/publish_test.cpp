@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <numeric>
 
 namespace penstock::storage::test {
 namespace {
@@ -257,6 +258,12 @@ claimed_record claim(std::uint32_t shard, std::uint64_t seq, const std::string& 
   return made;
 }
 
+std::vector<std::uint32_t> shards(std::uint32_t count) {
+  std::vector<std::uint32_t> numbers(count);
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  return numbers;
+}
+
 std::vector<std::uint64_t> seqs(const result<std::vector<claimed_record>>& claims) {
   EXPECT_TRUE(claims) << claims.error().to_string();
   std::vector<std::uint64_t> all;
@@ -267,42 +274,44 @@ std::vector<std::uint64_t> seqs(const result<std::vector<claimed_record>>& claim
 
 TEST_F(publish_test, an_owner_raises_the_epoch) {
   const auto first = tracking_of(pipeline_of_readings());
-  auto mine = first->adopt(2);
+  auto mine = first->adopt(shards(2));
   ASSERT_TRUE(mine) << mine.error().to_string();
   ASSERT_THAT(*mine, SizeIs(2));
   EXPECT_EQ((*mine)[1].shard, 1u);
   EXPECT_EQ((*mine)[1].epoch, 1u);
   const auto second = tracking_of(pipeline_of_readings());
-  auto theirs = second->adopt(2);
+  auto theirs = second->adopt(shards(2));
   ASSERT_TRUE(theirs);
   EXPECT_EQ((*theirs)[0].epoch, 2u);
 }
 
 TEST_F(publish_test, claims_of_shards_that_are_no_more_are_not_left_behind_in_silence) {
   const auto store = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(store->adopt(2));
+  ASSERT_TRUE(store->adopt(shards(2)));
   const std::vector claims{claim(1, 1, "a")};
   tracking_changes changes;
   changes.shards = {{1, 1, 1, 0, 0, {}}};
   changes.claims = claims;
   ASSERT_TRUE(*store->commit(changes));
-  const auto fewer = store->adopt(1);
+  auto of_one = pipeline_of_readings();
+  of_one.shards = 1;
+  const auto fewer = tracking_of(of_one)->adopt(shards(1));
   ASSERT_FALSE(fewer);
   EXPECT_EQ(fewer.error().code, errc::configuration);
   EXPECT_THAT(fewer.error().message, HasSubstr("shard 1 are open"));
-  auto mine = store->adopt(2);
+  auto mine = store->adopt(shards(2));
   ASSERT_TRUE(mine);
   changes = {};
   changes.shards = {{1, (*mine)[1].epoch, 1, 1, 0, {{1, 1}}}}; // sent, though the watermark is not there yet
   ASSERT_TRUE(*store->commit(changes));
-  EXPECT_TRUE(store->adopt(1));
+  EXPECT_TRUE(tracking_of(of_one)->adopt(shards(1)));
 }
 
 TEST_F(publish_test, a_former_owner_writes_nothing) {
   const auto former = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(former->adopt(2));
+  ASSERT_TRUE(former->adopt(shards(2)));
   const auto owner = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(owner->adopt(2));
+  ASSERT_TRUE(owner->adopt(shards(2)));
   const std::vector claims{claim(0, 1, "a")};
   tracking_changes changes;
   changes.shards = {{0, 1, 1, 0, 0, {}}};
@@ -317,7 +326,7 @@ TEST_F(publish_test, a_former_owner_writes_nothing) {
 
 TEST_F(publish_test, claims_go_through_their_states) {
   const auto store = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(store->adopt(2));
+  ASSERT_TRUE(store->adopt(shards(2)));
   const std::vector claims{claim(0, 1, "a"), claim(0, 2, "b"), claim(1, 1, "c")};
   tracking_changes changes;
   changes.shards = {{0, 1, 2, 0, 0, {}}, {1, 1, 1, 0, 0, {}}};
@@ -326,7 +335,6 @@ TEST_F(publish_test, claims_go_through_their_states) {
   auto written = store->commit(changes);
   ASSERT_TRUE(written) << written.error().to_string();
   EXPECT_TRUE(*written);
-  EXPECT_EQ(*store->cursor(), changes.cursor);
   auto open = store->open_claims(0, 0);
   ASSERT_THAT(seqs(open), ElementsAre(1, 2));
   EXPECT_EQ(open->front().record_id, "a");
@@ -364,16 +372,92 @@ TEST_F(publish_test, claims_go_through_their_states) {
   EXPECT_EQ(other().ask("SELECT state FROM mqtt_sent_records WHERE record_id = 'b'"), "refused");
   EXPECT_EQ(other().ask("SELECT reason FROM mqtt_sent_records WHERE record_id = 'b'"), "it's not allowed");
 
-  auto mine = store->adopt(2);
+  auto mine = store->adopt(shards(2));
   ASSERT_TRUE(mine);
   EXPECT_EQ((*mine)[0].released_seq, 2u);
   EXPECT_EQ((*mine)[0].claimed_seq, 2u);
   EXPECT_EQ((*mine)[0].settled_seq, 2u);
 }
 
+TEST_F(publish_test, a_shard_is_adopted_alone_and_has_a_cursor_of_its_own) {
+  const auto one = tracking_of(pipeline_of_readings());
+  const auto other = tracking_of(pipeline_of_readings());
+  const std::vector<std::uint32_t> first{0};
+  const std::vector<std::uint32_t> second{1};
+  auto mine = one->adopt(first);
+  ASSERT_TRUE(mine) << mine.error().to_string();
+  ASSERT_THAT(*mine, SizeIs(1));
+  EXPECT_THAT(mine->front().cursors, IsEmpty());
+  ASSERT_TRUE(other->adopt(second));
+  tracking_changes changes;
+  changes.shards = {{0, 1, 0, 0, 0, {}}};
+  changes.cursor = source_cursor{"floor'\\", "high", "begin", "sweep"};
+  ASSERT_TRUE(*one->commit(changes)); // still its owner
+  const auto stored = *changes.cursor;
+  changes.cursor->floor = "elsewhere";
+  changes.shards.front().keeps_cursor = true;
+  ASSERT_TRUE(*one->commit(changes));
+  mine = other->adopt(shards(2));
+  ASSERT_TRUE(mine);
+  ASSERT_THAT(*mine, SizeIs(2));
+  EXPECT_EQ((*mine)[0].epoch, 2u);
+  EXPECT_THAT((*mine)[0].cursors, ElementsAre(stored));
+  EXPECT_THAT((*mine)[1].cursors, IsEmpty());
+}
+
+TEST_F(publish_test, where_rows_are_dealt_in_another_way_each_shard_begins_with_the_cursors_of_all) {
+  const auto former = tracking_of(pipeline_of_readings());
+  auto mine = former->adopt(shards(2));
+  ASSERT_TRUE(mine);
+  const source_cursor low{"1", "2", "3", "4"};
+  const source_cursor high{"5", "6", "", "8"};
+  for (const std::uint32_t shard : {0u, 1u}) {
+    tracking_changes changes;
+    changes.shards = {{shard, 1, 0, 0, 0, {}}};
+    changes.cursor = shard == 0 ? low : high;
+    ASSERT_TRUE(*former->commit(changes));
+  }
+  auto more = pipeline_of_readings();
+  more.shards = 3;
+  const auto owner = tracking_of(more);
+  const std::vector<std::uint32_t> first{0};
+  mine = owner->adopt(first);
+  ASSERT_TRUE(mine) << mine.error().to_string();
+  EXPECT_THAT(mine->front().cursors, ElementsAre(low, high));
+  tracking_changes changes;
+  changes.shards = {{0, mine->front().epoch, 0, 0, 0, {}}};
+  changes.cursor = source_cursor{"9", "9", "9", "9"};
+  ASSERT_TRUE(*owner->commit(changes));
+  mine = owner->adopt(shards(3));
+  ASSERT_TRUE(mine);
+  EXPECT_THAT((*mine)[0].cursors, ElementsAre(*changes.cursor));
+  EXPECT_THAT((*mine)[1].cursors, ElementsAre(low, high));
+  EXPECT_THAT((*mine)[2].cursors, ElementsAre(low, high));
+}
+
+TEST_F(publish_test, positions_are_compared_along_the_path_of_what_is_new) {
+  auto by_time = pipeline_of_readings();
+  by_time.key = {"MonitorId", "RecordId"};
+  for (const auto& pipeline : {pipeline_of_readings(), by_time}) {
+    other().run("DELETE FROM source_rows");
+    insert(1, "'a'", "2026-11-01 00:00:01");
+    insert(2, "'b'", "2026-11-01 00:00:01");
+    insert(10, "'a'", "2026-11-01 00:00:02");
+    const auto source = source_of(pipeline);
+    const auto all = rows(source->read(source->newest(), {}, 10));
+    ASSERT_THAT(all, SizeIs(3));
+    for (std::size_t left = 0; left < 3; ++left)
+      for (std::size_t right = 0; right < 3; ++right)
+        EXPECT_EQ(*source->is_before(all[left].position, all[right].position), left < right) << left << " " << right;
+    EXPECT_TRUE(*source->is_before({}, all[0].position));
+    EXPECT_FALSE(*source->is_before(all[0].position, {}));
+    EXPECT_FALSE(*source->is_before({}, {}));
+  }
+}
+
 TEST_F(publish_test, a_record_is_claimed_once) {
   const auto store = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(store->adopt(1));
+  ASSERT_TRUE(store->adopt(shards(1)));
   const std::vector first{claim(0, 1, "a")};
   tracking_changes changes;
   changes.shards = {{0, 1, 1, 0, 0, {}}};
@@ -396,7 +480,7 @@ TEST_F(publish_test, many_shards_and_ranges_fit_into_statements) {
   auto pipeline = pipeline_of_readings();
   pipeline.shards = 500;
   const auto store = tracking_of(pipeline);
-  ASSERT_TRUE(store->adopt(500));
+  ASSERT_TRUE(store->adopt(shards(500)));
   std::vector<claimed_record> claims;
   tracking_changes changes;
   for (std::uint32_t shard = 0; shard < 500; ++shard) {
@@ -421,7 +505,7 @@ TEST_F(publish_test, many_shards_and_ranges_fit_into_statements) {
 
 TEST_F(publish_test, a_row_that_can_never_be_published_is_kept_as_refused) {
   const auto store = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(store->adopt(1));
+  ASSERT_TRUE(store->adopt(shards(1)));
   auto bad = claim(0, 1, "a");
   bad.state = record_state::refused;
   bad.reason = "its topic is empty";
@@ -449,7 +533,7 @@ TEST_F(publish_test, a_pause_holds_for_every_connection_and_its_own_pipeline) {
 
 TEST_F(publish_test, the_heartbeat_rises_with_everything_an_owner_does) {
   const auto store = tracking_of(pipeline_of_readings());
-  ASSERT_TRUE(store->adopt(1));
+  ASSERT_TRUE(store->adopt(shards(1)));
   const auto before = *store->heartbeat();
   const std::vector<shard_progress> shards{{0, 1, 0, 0, 0, {}}};
   ASSERT_TRUE(store->check(shards));

@@ -5,6 +5,8 @@
 #include "storage/tracking_archive.hpp"
 #include "storage/tracking_view.hpp"
 
+#include <numeric>
+
 namespace penstock::storage::test {
 namespace {
 
@@ -55,7 +57,9 @@ public:
   std::unique_ptr<tracking> ready() {
     auto made = open_tracking(settings(), pipeline_);
     EXPECT_TRUE(made && (*made)->prepare());
-    const auto mine = (*made)->adopt(pipeline_.shards);
+    std::vector<std::uint32_t> shards(pipeline_.shards);
+    std::iota(shards.begin(), shards.end(), 0u);
+    const auto mine = (*made)->adopt(shards);
     EXPECT_TRUE(mine);
     epoch_ = mine->front().epoch;
     return *std::move(made);

@@ -20,7 +20,7 @@ class Archive:
     def sweep_once(self):
         """Returns when the sweep has been over the whole table."""
         for place in ("in the middle", "at the end", "in the middle", "at the end"):
-            wait_until(lambda: ("[" in self.plant.server.sql("SELECT sweep_at FROM penstock_cursors"))
+            wait_until(lambda: ("[" in self.plant.server.sql("SELECT max(sweep_at) FROM penstock_fence"))
                        == (place == "in the middle"), f"the sweep is {place}", 60)
 
     def test_what_is_old_goes_and_is_never_sent_again(self):

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -149,6 +150,10 @@ public:
   result<std::string> end(path) override {
     return table_->rows.empty() ? std::string{} : storage::position_of(table_->rows.rbegin()->first);
   }
+  result<bool> is_before(const std::string& left, const std::string& right) override {
+    const auto between = table_->rows.upper_bound(id_of(left));
+    return between != table_->rows.end() && !right.empty() && between->first <= id_of(right);
+  }
   std::string earlier(const std::string&, std::chrono::milliseconds) override { return {}; }
 
 private:
@@ -163,7 +168,7 @@ private:
     made.since = table_->since;
     made.topic = "t/" + row.second;
     made.payload = "payload " + made.record_id + std::string(table_->padding, '.');
-    made.hash = std::hash<std::string>{}(row.second);
+    made.hash = row.second.empty() ? 0u : static_cast<unsigned char>(row.second.back());
     made.position = storage::position_of(row.first);
     made.wanted = row.first > begin_;
     made.refusal = row.second == "bad" ? "no topic fits" : "";
@@ -182,7 +187,6 @@ struct memory_records {
   };
   std::map<std::string, record> records; ///< by record id and version
   std::map<std::uint32_t, storage::adopted_shard> shards;
-  std::optional<storage::source_cursor> cursor;
   std::set<std::string> retries;
   std::uint64_t beats = 0;
   std::uint64_t commits = 0;
@@ -201,9 +205,9 @@ class memory_tracking final : public storage::tracking {
 public:
   explicit memory_tracking(std::shared_ptr<memory_records> database) : database_(std::move(database)) {}
   result<std::string> prepare() override { return std::string{"installation"}; }
-  result<std::vector<storage::adopted_shard>> adopt(std::uint32_t count) override {
+  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards) override {
     std::vector<storage::adopted_shard> mine;
-    for (std::uint32_t shard = 0; shard < count; ++shard) {
+    for (const auto shard : shards) {
       auto& one = database_->shards[shard];
       one.shard = shard;
       ++one.epoch;
@@ -211,7 +215,6 @@ public:
     }
     return mine;
   }
-  result<std::optional<storage::source_cursor>> cursor() override { return database_->cursor; }
   result<std::vector<storage::claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind) override {
     std::vector<storage::claimed_record> claims;
     for (const auto& [unused, each] : database_->records)
@@ -241,7 +244,9 @@ public:
     for (const auto& id : changes.retried)
       database_->retries.erase(id);
     if (changes.cursor)
-      database_->cursor = changes.cursor;
+      for (const auto& shard : changes.shards)
+        if (!shard.keeps_cursor)
+          database_->shards[shard.shard].cursors = {*changes.cursor};
     return true;
   }
   result<bool> paused() override { return database_->paused; }
@@ -400,6 +405,7 @@ protected:
         return *records->open_failure;
       return std::unique_ptr<storage::tracking>{std::make_unique<memory_tracking>(records)};
     };
+    config.holds = holds;
     config.claims_bytes_max = bytes_max;
     config.in_flight_bytes_max = 2 * bytes_max;
     if (pipeline.detect.changes == config::change_source::logical)
@@ -420,13 +426,21 @@ protected:
     actors::publisher_config config;
     config.name = "p/publisher/" + std::to_string(shard);
     config.shard = shard;
-    config.open_session = [script = script](const std::string&, actors::publish_session_handlers handlers) {
+    config.open_session = [script = script_of(shard)](const std::string&, actors::publish_session_handlers handlers) {
       return std::make_unique<scripted_publish_session>(script, std::move(handlers));
     };
     config.board = board.publish_shard("p", shard);
     publishers.push_back(system.spawn(actors::publisher, config));
     introduce(publishers.back());
     settle();
+  }
+  std::shared_ptr<publish_script> script_of(std::uint32_t shard) {
+    if (shard == 0)
+      return script;
+    auto& other = other_scripts[shard];
+    if (!other)
+      other = std::make_shared<publish_script>();
+    return other;
   }
   void introduce(const messages::publisher_actor& publisher) {
     if (poller)
@@ -443,9 +457,9 @@ protected:
     for (auto id = first; id <= last; ++id)
       table->rows[id] = monitor;
   }
-  std::vector<std::string> published_ids() const {
+  std::vector<std::string> published_ids(std::uint32_t shard = 0) {
     std::vector<std::string> ids;
-    for (const auto& each : script->published)
+    for (const auto& each : script_of(shard)->published)
       ids.push_back(each.message_id.substr(2));
     return ids;
   }
@@ -456,7 +470,9 @@ protected:
   std::shared_ptr<memory_table> table = std::make_shared<memory_table>();
   std::shared_ptr<memory_log> log = std::make_shared<memory_log>(); ///< with `changes: logical`
   std::shared_ptr<memory_records> records = std::make_shared<memory_records>();
-  std::shared_ptr<publish_script> script = std::make_shared<publish_script>();
+  std::shared_ptr<publish_script> script = std::make_shared<publish_script>(); ///< of shard 0
+  std::map<std::uint32_t, std::shared_ptr<publish_script>> other_scripts;
+  std::function<bool(std::uint32_t, monotonic)> holds; ///< leases; empty: there is no cluster
   messages::poller_actor poller;
   std::vector<messages::publisher_actor> publishers;
 };

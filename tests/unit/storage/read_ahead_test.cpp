@@ -70,6 +70,7 @@ public:
     return std::vector<source_row>{};
   }
   result<std::string> end(path) override { return std::string{}; }
+  result<bool> is_before(const std::string&, const std::string&) override { return false; }
   std::string earlier(const std::string&, std::chrono::milliseconds) override { return {}; }
 
 private:
