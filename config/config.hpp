@@ -28,6 +28,8 @@ struct address {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;
   std::string to_string() const;
+  /// Nobody on another machine can reach it: localhost, ::1, 127.x.y.z.
+  bool is_loopback() const;
   friend bool operator==(const address&, const address&) = default;
 };
 
@@ -41,8 +43,8 @@ struct node {
   std::string name = "a"; ///< empty: the file has several, and none was selected
   std::optional<config::address> http = config::address{"127.0.0.1", 8080}; ///< `http: off` switches it off
   bool admin = false;                                                       ///< allow POST /admin/...
-  std::optional<config::address> address; ///< of its links; every node of a cluster has one
-  std::vector<role> roles = all_roles();  ///< in the order of `role`; not empty, none twice
+  std::optional<config::address> address = {}; ///< of its links; every node of a cluster has one
+  std::vector<role> roles = all_roles();       ///< in the order of `role`; not empty, none twice
   friend bool operator==(const node&, const node&) = default;
 };
 
@@ -376,5 +378,9 @@ struct configuration {
   config::supervision supervision;
   friend bool operator==(const configuration&, const configuration&) = default;
 };
+
+/// Where a node keeps what is its own: `data`, or in a cluster, whose nodes may share a machine and `data`, a folder
+/// of its name below.
+std::filesystem::path node_folder(const configuration& configuration);
 
 } // namespace penstock::config

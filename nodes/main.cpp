@@ -43,10 +43,23 @@ void add_run(CLI::App& app, action& chosen) {
     "The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
     "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
     "SIGHUP reads the configuration again: pipelines that have changed are stopped and started, no others.\n"
-    "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
-    "  penstock run --config penstock.yaml");
+    "DATA/run.json (in a cluster DATA/nodes/NAME/run.json) holds the pid and the actual ports while the node runs.\n\n"
+    "  penstock run --config penstock.yaml\n"
+    "  penstock run --config cluster.yaml --node b\n"
+    "  penstock run --config cluster.yaml --node x7 --address 10.0.0.7:7000 --roles ingest,write   # not in the file");
   auto options = std::make_shared<run_options>();
   add_config(*command, options->config, options->node);
+  command
+    ->add_option("--address", options->joins.address,
+                 "join a cluster whose file does not list this node: where the others reach it")
+    ->type_name("HOST:PORT")
+    ->needs("--node");
+  command->add_option("--http", options->joins.http, "with --address: serves health and metrics there (default: off)")
+    ->type_name("HOST:PORT|off")
+    ->needs("--address");
+  command->add_option("--roles", options->joins.roles, "with --address: what it may run (default: all)")
+    ->type_name("ingest,publish,write,web")
+    ->needs("--address");
   command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 }
 
