@@ -46,7 +46,8 @@ void select_node(configuration& c, const load_options& options, findings& proble
     return add_of_command_line("--address, --http and --roles are of the node that --node names; add --node NAME",
                                problems);
   if (options.node.empty()) {
-    c.node = c.nodes.size() == 1 ? c.nodes.begin()->second : node{.name = {}, .http = std::nullopt};
+    const bool only = options.runs && c.nodes.size() == 1;
+    c.node = only ? c.nodes.begin()->second : node{.name = {}, .http = std::nullopt};
     if (c.nodes.size() != 1 && options.runs && known)
       add_of_command_line(c.nodes.empty()
                             ? "the file lists no nodes; say which one joins with --node NAME --address "
@@ -79,14 +80,11 @@ void select_node(configuration& c, const load_options& options, findings& proble
 }
 
 void resolve_single_node(configuration& c, const load_options& options, findings& problems) {
-  constexpr const char* how = "a cluster needs a section `cluster`, with a `name`, beside `brokers` and `databases`; "
-                              "see docs/cluster.md";
+  const std::string how = "add a section `cluster` with a `name` (docs/cluster.md)";
   if (problems.given("nodes"))
-    problems.add_at_key("nodes",
-                        std::string{"are those of a cluster, and there is none: "} + how + "; one process has `node`");
+    problems.add_at_key("nodes", "are those of a cluster: " + how + ", or write `node` for a single process");
   if (options.joins.is_given())
-    add_of_command_line(
-      std::string{"--address, --http and --roles are for joining a cluster, and there is none: "} + how, problems);
+    add_of_command_line("--address, --http and --roles are for joining a cluster: " + how, problems);
   if (!options.node.empty())
     c.node.name = options.node;
   if (!options.node.empty() && !is_name(options.node))
@@ -124,8 +122,9 @@ void resolve_state(configuration& c, findings& problems) {
 class cluster_check {
 public:
   cluster_check(const configuration& c, findings& problems) : c_(c), cluster_(*c.cluster), problems_(problems) {
-    local_ = std::all_of(c.nodes.begin(), c.nodes.end(),
-                         [](const auto& entry) { return entry.second.address && entry.second.address->is_loopback(); });
+    local_ = std::all_of(c.nodes.begin(), c.nodes.end(), [](const auto& entry) {
+      return !entry.second.address || entry.second.address->is_loopback();
+    });
     // What could not be read of an address may well be another machine's; that is for when it can be.
     known_ = problems.sound("nodes");
   }
@@ -158,8 +157,11 @@ private:
     // Of the machine on which a node listens only the host of its links is known.
     std::map<std::string, std::string> owners;
     for (const auto& [name, n] : c_.nodes) {
-      if (!n.address)
+      if (!n.address) {
+        if (const std::string path = "nodes." + name; problems_.given(path))
+          problems_.add(below(path, "address"), "is missing: HOST:PORT, where the other nodes reach this one");
         continue;
+      }
       for (const char* any : {"0.0.0.0", "::", "*"})
         if (n.address->host == any)
           add_of_node(n, "address", "is no place where other nodes could reach this one; name its host");
@@ -193,10 +195,13 @@ private:
       const std::string here = below(path, name);
       if (!problems_.given(here))
         problems_.add(path, std::string{"needs ca, certificate and key; `"} + name + "` is missing");
-      else if (problems_.sound(here) && !is_readable(*file))
+      else if (problems_.sound(here) && is_this_machine() && !is_readable(*file))
         problems_.add(here, "cannot be read; check the path and its permissions (it is " + file->string() + ")");
     }
   }
+
+  /// Commands that are about the cluster as a whole work on machines that have no certificate of a node.
+  bool is_this_machine() const { return !c_.node.name.empty(); }
 
   static bool is_readable(const std::filesystem::path& file) {
     std::error_code ignored;

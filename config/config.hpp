@@ -40,7 +40,7 @@ std::string_view name_of(role r);
 const std::vector<role>& all_roles();
 
 struct node {
-  std::string name = "a"; ///< empty: the file has several, and none was selected
+  std::string name = "a";                                                   ///< empty: of a cluster, none was selected
   std::optional<config::address> http = config::address{"127.0.0.1", 8080}; ///< `http: off` switches it off
   bool admin = false;                                                       ///< allow POST /admin/...
   std::optional<config::address> address = {}; ///< of its links; every node of a cluster has one

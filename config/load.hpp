@@ -35,7 +35,7 @@ struct joining_node {
 };
 
 struct load_options {
-  std::string node; ///< --node; empty: that of `node:`, or of `nodes` the only one
+  std::string node; ///< --node; empty: that of `node:`; of `nodes` the only one where it runs, else none
   /// Looks up ${VAR}; default: the environment of the process.
   std::function<std::optional<std::string>(const std::string&)> variable;
   /// Takes what is no problem, but worth a look, of a configuration that loads; null: nobody looks.

@@ -142,7 +142,7 @@ section describe_node(node& n) {
 named_sections describe_nodes(std::map<std::string, node>& nodes) {
   section (*const describe_one)(node&) = [](node& n) -> section {
     return {
-      setting{"address", link_address(n.address), "Where other nodes reach this one, which listens there."}.required(),
+      {"address", link_address(n.address), "Where the other nodes reach this one, which listens there. Required."},
       {"http", http_address(n.http), "Where health, metrics and status are served. Port 0 takes any free one."},
       {"roles", roles_of(n.roles), "What it may run; without it everything. See [Many nodes](cluster.md#roles)."},
       {"admin", &n.admin, "Allow `POST /admin/...`, which can stop actors."},
