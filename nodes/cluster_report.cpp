@@ -63,9 +63,11 @@ std::uint64_t number(const ordered_json& parent, const char* key) {
 /// Of every pipeline of the node: its lag, and the records that it is ready to take.
 ordered_json pipelines_of(const ordered_json& status) {
   ordered_json all = ordered_json::object();
-  for (const auto& [name, pipeline] : member(status, "pipelines").items())
+  const auto ingest = member(status, "pipelines");
+  const auto publish = member(status, "publish");
+  for (const auto& [name, pipeline] : ingest.items())
     all[name] = {{"lag_ms", member(pipeline, "lag_ms")}, {"demand", member(pipeline, "credit")}};
-  for (const auto& [name, pipeline] : member(status, "publish").items()) {
+  for (const auto& [name, pipeline] : publish.items()) {
     std::uint64_t demand = 0;
     for (const auto& shard : member(pipeline, "shards")) {
       const auto in_flight = number(member(shard, "account"), "in_flight");
