@@ -154,32 +154,35 @@ private:
   }
 
   void check_addresses() {
-    // Of the machine on which a node listens only the host of its links is known.
-    std::map<std::string, std::string> owners;
     for (const auto& [name, n] : c_.nodes) {
       if (!n.address) {
         if (const std::string path = "nodes." + name; problems_.given(path))
           problems_.add(below(path, "address"), "is missing: HOST:PORT, where the other nodes reach this one");
         continue;
       }
-      for (const char* any : {"0.0.0.0", "::", "*"})
-        if (n.address->host == any)
-          add_of_node(n, "address", "is no place where other nodes could reach this one; name its host");
+      if (is_any(n.address->host))
+        add_of_node(n, "address", "is no place where other nodes could reach this one; name its host");
       if (n.address->port == 0 && !n.address->is_loopback())
         add_of_node(n, "address", "needs a port; any free one (0) is for trying things out on one machine");
-      claim(n, "address", n.address->port, owners);
+      claim(n, "address", *n.address);
       if (n.http)
-        claim(n, "http", n.http->port, owners);
+        claim(n, "http", *n.http);
     }
   }
 
-  void claim(const node& n, std::string_view setting, std::uint16_t port, std::map<std::string, std::string>& owners) {
-    if (port == 0)
+  static bool is_any(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+  /// Nodes whose links have the same host run on the same machine.
+  void claim(const node& n, std::string_view setting, const address& place) {
+    if (place.port == 0)
       return;
-    const std::string who = "`" + std::string{setting} + "` of node '" + n.name + "'";
-    const auto [owner, is_new] = owners.try_emplace(address{n.address->host, port}.to_string(), who);
-    if (!is_new)
-      add_of_node(n, setting, "is taken: " + owner->second + " has this host and port too; choose another port");
+    auto& others = listening_[{n.address->host, place.port}];
+    const auto is_same = [&](const listener& other) {
+      return other.host == place.host || is_any(other.host) || is_any(place.host);
+    };
+    if (const auto found = std::find_if(others.begin(), others.end(), is_same); found != others.end())
+      return add_of_node(n, setting, "is taken: " + found->who + " has this host and port too; choose another port");
+    others.push_back({place.host, "`" + std::string{setting} + "` of node '" + n.name + "'"});
   }
 
   void check_tls() {
@@ -288,6 +291,11 @@ private:
   findings& problems_;
   bool local_ = false; ///< one machine
   bool known_ = false;
+  struct listener {
+    std::string host;
+    std::string who;
+  };
+  std::map<std::pair<std::string, std::uint16_t>, std::vector<listener>> listening_; ///< by machine and port
 };
 
 } // namespace
@@ -297,8 +305,6 @@ void resolve_node(configuration& c, const load_options& options, findings& probl
     return resolve_single_node(c, options, problems);
   if (problems.given("node"))
     problems.add_at_key("node", "is for a configuration of one node; those of a cluster stand in `nodes`");
-  for (auto& [name, n] : c.nodes)
-    n.name = name;
   if (!options.node.empty() && !is_name(options.node))
     return add_of_command_line("the name after --node must have letters, digits, - and _, and at most 64", problems);
   select_node(c, options, problems);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
@@ -114,8 +115,9 @@ std::vector<run_file> running_nodes(const config::configuration& configuration) 
 
 result<run_file> running_node(const config::configuration& configuration) {
   auto running = running_nodes(configuration);
+  const auto served = std::find_if(running.begin(), running.end(), [](const auto& each) { return !each.http.empty(); });
   if (!running.empty())
-    return std::move(running.front());
+    return std::move(served == running.end() ? running.front() : *served);
   if (!configuration.cluster || !configuration.node.name.empty())
     return read_run_file(config::node_folder(configuration));
   return error{errc::connection_refused,

@@ -36,7 +36,7 @@ void remove_run_file(const std::filesystem::path& folder);
 /// The nodes that run on this machine with the configuration: of a cluster without a selected node all of them, by
 /// name, else at most one.
 std::vector<run_file> running_nodes(const config::configuration& configuration);
-/// The first of them; connection_refused where there is none.
+/// One of them, if possible one that serves HTTP; connection_refused where there is none.
 result<run_file> running_node(const config::configuration& configuration);
 
 /// A random name of the node that works in this folder, made once and kept there.

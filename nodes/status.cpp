@@ -25,7 +25,7 @@ int status(const status_options& options, std::ostream& out, std::ostream& err) 
       return exit_unavailable;
     }
     if (running->http.empty()) {
-      err << "the node runs without HTTP (`node.http: off`), so it cannot be asked\n";
+      err << "node '" << running->node << "' runs without HTTP (`http: off`), so it cannot be asked\n";
       return exit_unavailable;
     }
     url = "http://" + running->http;

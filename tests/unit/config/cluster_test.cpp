@@ -199,6 +199,10 @@ TEST(cluster_problem, two_nodes_with_one_address) {
               ElementsAre(HasSubstr("4: nodes.b.http: is taken: `http` of node 'a'")));
   EXPECT_THAT(of("address: '127.0.0.1:1'", "address: '127.0.0.1:2', http: '127.0.0.1:1'"),
               ElementsAre(HasSubstr("4: nodes.b.http: is taken: `address` of node 'a'")));
+  EXPECT_THAT(of("address: 'h1:1', http: '127.0.0.1:8080'", "address: 'h2:1', http: '127.0.0.1:8080'"),
+              ::testing::Each(::testing::Not(HasSubstr("is taken"))))
+    << "these are two machines";
+  EXPECT_THAT(of("address: '127.0.0.2:1', http: '127.0.0.1:1'", "address: '127.0.0.1:2'"), IsEmpty());
   EXPECT_THAT(of("address: '127.0.0.1:0', http: '127.0.0.1:0'", "address: '127.0.0.1:0', http: '127.0.0.1:0'"),
               IsEmpty());
   EXPECT_THAT(all_problems(whole(local()), run_as("x", {"127.0.0.1:7001", "", ""})),
