@@ -10,30 +10,6 @@ namespace penstock::config {
 
 namespace {
 
-template <class T>
-std::vector<std::string> names_of(const std::map<std::string, T>& entries) {
-  std::vector<std::string> names;
-  names.reserve(entries.size());
-  for (const auto& entry : entries)
-    names.push_back(entry.first);
-  return names;
-}
-
-void select_node(document& d, const std::string& selected, findings& problems) {
-  node& own = d.effective.node;
-  const std::string name = selected.empty() ? own.name : selected;
-  if (const auto found = d.nodes.find(name); found != d.nodes.end())
-    own = found->second;
-  else if (!selected.empty() && problems.given("nodes") && problems.sound("nodes"))
-    problems.add("nodes", "has no '" + fit_for_path(selected) + "', which --node asks for" +
-                            did_you_mean(selected, names_of(d.nodes)) + "; there is: " + list_of(names_of(d.nodes)));
-  own.name = name;
-  if (!is_name(name) && (!selected.empty() || problems.sound("node.name")))
-    problems.add("node.name", selected.empty()
-                                ? "a name has letters, digits, - and _, and at most 64"
-                                : "the name after --node must have letters, digits, - and _, and at most 64");
-}
-
 login_settings login_of(broker& b, const std::string& path) { return {path, b.user, b.password, b.password_file}; }
 
 void resolve_url(broker& b, const std::string& path, findings& problems) {
@@ -190,24 +166,24 @@ void check_each_publish(const configuration& c, findings& problems) {
 
 } // namespace
 
-void resolve(document& d, const std::string& selected_node, findings& problems) {
-  select_node(d, selected_node, problems);
-  for (auto& entry : d.effective.brokers)
+void resolve(configuration& c, const load_options& options, findings& problems) {
+  resolve_node(c, options, problems);
+  for (auto& entry : c.brokers)
     resolve_broker(entry.second, problems);
-  for (auto& entry : d.effective.databases)
-    resolve_database(entry.second, d.effective.data, problems);
-  for (auto& [name, pipeline] : d.effective.ingest)
-    resolve_lag_warning(pipeline.lag_warning, "ingest." + name, d.effective.alerts, problems);
-  for (auto& [name, pipeline] : d.effective.publish)
-    resolve_lag_warning(pipeline.lag_warning, "publish." + name, d.effective.alerts, problems);
-  for (auto& entry : d.effective.ingest)
+  for (auto& entry : c.databases)
+    resolve_database(entry.second, c.data, problems);
+  for (auto& [name, pipeline] : c.ingest)
+    resolve_lag_warning(pipeline.lag_warning, "ingest." + name, c.alerts, problems);
+  for (auto& [name, pipeline] : c.publish)
+    resolve_lag_warning(pipeline.lag_warning, "publish." + name, c.alerts, problems);
+  for (auto& entry : c.ingest)
     if (auto& file = entry.second.dead_letters.file; !file.empty())
-      file = (d.effective.data / file).lexically_normal();
+      file = (node_folder(c) / file).lexically_normal();
   std::map<std::string, std::uint32_t> shards;
-  for (const auto& entry : d.effective.publish)
+  for (const auto& entry : c.publish)
     shards[entry.second.broker] += entry.second.shards;
-  for (auto& entry : d.effective.publish) {
-    drop_schema(entry.second, known_database(d.effective, entry.second.database, problems));
+  for (auto& entry : c.publish) {
+    drop_schema(entry.second, known_database(c, entry.second.database, problems));
     resolve_publish(entry.second, shards[entry.second.broker], problems);
   }
 }
@@ -216,6 +192,10 @@ void check(const configuration& c, findings& problems) {
   check_each_ingest(c, problems);
   check_each_publish(c, problems);
   check_sharing(c, problems);
+  if (c.cluster) {
+    check_reference(c.cluster->state, c.databases, "databases", "cluster.state", problems);
+    check_cluster(c, problems);
+  }
   check_reference(c.alerts.broker, c.brokers, "brokers", "alerts.broker", problems);
   check_alerts(c, problems);
   if (c.control)

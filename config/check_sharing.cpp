@@ -104,6 +104,8 @@ void check_connections(const configuration& c, findings& problems) {
         needed += connections_of(entry.second);
     for (const auto& entry : c.publish)
       needed += connections_of(entry.second, name, database.kind);
+    if (c.cluster && c.cluster->state == name)
+      ++needed;
     const std::string path = "databases." + name + ".connections_max";
     if (database.kind != database_kind::sqlite && needed > database.connections_max && problems.sound(path))
       problems.add(path, "is " + std::to_string(database.connections_max) + ", and the pipelines need " +
@@ -111,7 +113,7 @@ void check_connections(const configuration& c, findings& problems) {
                            ": the `writers` of each, and 1 more where rows or dead letters have a `retention`; of "
                            "each under `publish` 1 that reads, 2 for `tracking`, 1 that waits for notifications (of "
                            "PostgreSQL, unless `detect.notify` is off) or 2 with `changes: logical`, and 1 more where "
-                           "`archive.keep` is set; raise it, or lower `writers`");
+                           "`archive.keep` is set; 1 for the `state` of a cluster; raise it, or lower `writers`");
   }
 }
 

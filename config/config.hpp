@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace penstock::config {
@@ -27,13 +28,23 @@ struct address {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;
   std::string to_string() const;
+  /// Nobody on another machine can reach it: localhost, ::1, 127.x.y.z.
+  bool is_loopback() const;
   friend bool operator==(const address&, const address&) = default;
 };
 
+/// What a node of a cluster may run: shards of ingest pipelines, shards of publish pipelines, writers, the web page.
+enum class role : std::uint8_t { ingest, publish, write, web };
+std::string_view name_of(role r);
+/// In the order above.
+const std::vector<role>& all_roles();
+
 struct node {
-  std::string name = "a";
-  std::optional<address> http = address{"127.0.0.1", 8080}; ///< `http: off` switches it off
-  bool admin = false;                                       ///< allow POST /admin/...
+  std::string name = "a";                                                   ///< empty: of a cluster, none was selected
+  std::optional<config::address> http = config::address{"127.0.0.1", 8080}; ///< `http: off` switches it off
+  bool admin = false;                                                       ///< allow POST /admin/...
+  std::optional<config::address> address = {}; ///< of its links; every node of a cluster has one
+  std::vector<role> roles = all_roles();       ///< in the order of `role`; not empty, none twice
   friend bool operator==(const node&, const node&) = default;
 };
 
@@ -43,6 +54,15 @@ struct tls {
   std::filesystem::path key;         ///< PEM, of the client
   bool verify = true;                ///< check the server's certificate and host name
   friend bool operator==(const tls&, const tls&) = default;
+};
+
+/// Processes that share the pipelines of one configuration.
+struct cluster {
+  std::string name;
+  std::string state;         ///< the database of nodes, shards and epochs
+  milliseconds lease{3'000}; ///< a node that renews it no longer is dead once it is over
+  config::tls tls;           ///< of the links; empty where every address is loopback and the file gives none
+  friend bool operator==(const cluster&, const cluster&) = default;
 };
 
 enum class mqtt_version : std::uint8_t { v3_1_1 = 4, v5 = 5 };
@@ -345,7 +365,9 @@ struct supervision {
 struct configuration {
   std::filesystem::path file;          ///< where it came from
   std::filesystem::path data = "data"; ///< absolute, once loaded
-  config::node node;                   ///< the one selected by --node
+  std::optional<config::cluster> cluster;
+  config::node node;                         ///< this one: `node:`, or the one of `nodes` that --node selects
+  std::map<std::string, config::node> nodes; ///< of the cluster: those of the file, and this one; else empty
   std::map<std::string, broker> brokers;
   std::map<std::string, database> databases;
   std::map<std::string, config::ingest> ingest;
@@ -356,5 +378,9 @@ struct configuration {
   config::supervision supervision;
   friend bool operator==(const configuration&, const configuration&) = default;
 };
+
+/// Where a node keeps what is its own: `data`, or in a cluster, whose nodes may share a machine and `data`, a folder
+/// of its name below.
+std::filesystem::path node_folder(const configuration& configuration);
 
 } // namespace penstock::config

@@ -35,7 +35,7 @@ void collect(const section& settings, const std::string& path, leaves& into) {
 }
 
 leaves leaves_of(const configuration& c) {
-  document whole{c, {}};
+  configuration whole = c;
   leaves all;
   collect(describe(whole), "", all);
   return all;

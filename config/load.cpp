@@ -27,19 +27,19 @@ load_result load(std::string_view text, const std::filesystem::path& file, const
   const auto parsed = parse(text, problems);
   if (!parsed)
     return problems.take();
-  document loaded;
-  loaded.effective.file = file;
+  configuration loaded;
+  loaded.file = file;
   const auto folder = std::filesystem::absolute(file).parent_path();
-  loaded.effective.data = folder / loaded.effective.data;
+  loaded.data = folder / loaded.data;
   const variable_lookup variables = options.variable ? options.variable : from_environment;
   reader{problems, variables, folder}.read(describe(loaded), *parsed, "");
-  resolve(loaded, options.node, problems);
-  check(loaded.effective, problems);
+  resolve(loaded, options, problems);
+  check(loaded, problems);
   if (!problems.empty())
     return problems.take();
   if (options.warnings != nullptr)
     *options.warnings = problems.take_warnings();
-  return std::move(loaded.effective);
+  return loaded;
 }
 
 } // namespace

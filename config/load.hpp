@@ -26,12 +26,22 @@ struct problem {
   friend bool operator==(const problem&, const problem&) = default;
 };
 
+/// How a node joins a cluster whose file does not list it: texts of the command line, empty where not given.
+struct joining_node {
+  std::string address; ///< --address, HOST:PORT
+  std::string http;    ///< --http, HOST:PORT or off; empty: off
+  std::string roles;   ///< --roles, a list with commas; empty: all
+  bool is_given() const { return !address.empty() || !http.empty() || !roles.empty(); }
+};
+
 struct load_options {
-  std::string node; ///< --node; empty: the defaults of `node:`
+  std::string node; ///< --node; empty: that of `node:`; of `nodes` the only one where it runs, else none
   /// Looks up ${VAR}; default: the environment of the process.
   std::function<std::optional<std::string>(const std::string&)> variable;
   /// Takes what is no problem, but worth a look, of a configuration that loads; null: nobody looks.
   std::vector<problem>* warnings = nullptr;
+  joining_node joins = {};
+  bool runs = false; ///< a node is to run, so it must be clear which one
 };
 
 using load_result = std::variant<configuration, std::vector<problem>>;

@@ -226,6 +226,24 @@ void reader::take(const word& to, const input& in) {
     problems_.add(in.path, wrong + "; it is " + problems_.written(in.path));
 }
 
+void reader::take(const word_list& to, const input& in) {
+  if (!is_list(in.value, in.path, "[a, b]"))
+    return;
+  if (in.value.items.empty())
+    return problems_.add(in.path, "must not be empty; name something, or remove it");
+  to.clear();
+  for (std::size_t i = 0; i < in.value.items.size(); ++i) {
+    const tree& item = in.value.items[i];
+    const std::string here = below(in.path, i);
+    problems_.place(here, item.at, item.at, item.text);
+    const auto text = scalar(item, here, "text");
+    if (!text)
+      continue;
+    if (const std::string wrong = to.add(*text); !wrong.empty())
+      problems_.add(here, wrong + "; it is " + problems_.written(here));
+  }
+}
+
 void reader::take(const named_texts& to, const input& in) {
   if (!is_map(in.value, in.path))
     return;

@@ -40,6 +40,7 @@ private:
   void take(const one_or_more& to, const input& in);
   void take(index_lists* to, const input& in);
   void take(const word& to, const input& in);
+  void take(const word_list& to, const input& in);
   void take(const named_texts& to, const input& in);
   void take(const section& to, const input& in);
   void take(const optional_section& to, const input& in);

@@ -20,6 +20,7 @@ struct row_type {
   std::string operator()(const one_or_more&) const { return "text, or list of texts"; }
   std::string operator()(const index_lists*) const { return "list of lists of columns"; }
   std::string operator()(const word& w) const { return w.kind; }
+  std::string operator()(const word_list& w) const { return w.kind; }
   std::string operator()(const named_texts& t) const { return t.kind; }
   std::string operator()(const section&) const { return "section"; }
   std::string operator()(const optional_section&) const { return "section"; }
@@ -33,6 +34,7 @@ struct row_default {
   std::string operator()(const number& n) const { return to_text(n, n.get()); }
   std::string operator()(std::filesystem::path* value) const { return value->string(); }
   std::string operator()(const word& w) const { return w.get().value_or(""); }
+  std::string operator()(const word_list& w) const { return list_of(w.all()); }
   template <class Other>
   std::string operator()(const Other&) const {
     return {};
@@ -71,7 +73,7 @@ void write_rows(const section& settings, const std::string& path, std::string& o
 } // namespace
 
 std::string reference_markdown() {
-  document sample;
+  configuration sample;
   std::string out = "| Setting | Type | Default | Bounds | Meaning |\n|---|---|---|---|---|\n";
   write_rows(describe(sample), "", out);
   return out;

@@ -162,7 +162,9 @@ reload_plan plan_reload(const configuration& running, const configuration& wante
   reload_plan plan;
   plan.next = wanted;
   plan.next.data = running.data;
+  plan.next.cluster = running.cluster;
   plan.next.node = running.node;
+  plan.next.nodes = running.nodes;
   plan.next.supervision = running.supervision;
   plan.next.log.format = running.log.format;
   broker_keeper{running, plan.next}.keep();

@@ -89,16 +89,29 @@ named_sections named(std::map<std::string, T>& entries, section (*describe_one)(
 }
 
 word http_address(std::optional<address>& http) {
-  const auto parse = [](const std::string& text) -> result<std::optional<address>> {
-    if (text == "off" || text == "false")
-      return std::optional<address>{};
-    auto made = parse_address(text);
-    if (!made)
-      return error{errc::configuration, made.error().message + "; or 'off'"};
-    return std::optional{*made};
-  };
-  return parsed("`HOST:PORT` or `off`", http, parse,
+  return parsed("`HOST:PORT` or `off`", http, parse_http_address,
                 [](const std::optional<address>& value) { return value ? value->to_string() : "off"; });
+}
+
+word link_address(std::optional<address>& links) {
+  return parsed("`HOST:PORT`", links, parse_address, [](const std::optional<address>& value) {
+    return value ? std::optional{value->to_string()} : std::nullopt;
+  });
+}
+
+word_list roles_of(std::vector<role>& roles) {
+  word_list made;
+  for (const role r : all_roles())
+    made.kind += (made.kind.empty() ? "list of `" : ", `") + std::string{name_of(r)} + "`";
+  made.clear = [&roles] { roles.clear(); };
+  made.add = [&roles](const std::string& word) { return add_role(roles, word); };
+  made.all = [&roles] {
+    std::vector<std::string> names;
+    for (const role r : roles)
+      names.emplace_back(name_of(r));
+    return names;
+  };
+  return made;
 }
 
 number duration_or_never(milliseconds& value) {
@@ -118,17 +131,32 @@ word other_path(std::filesystem::path& value) {
                 [](const std::filesystem::path& p) { return p.empty() ? std::nullopt : std::optional{p.string()}; });
 }
 
-section describe_node_of_nodes(node& n) {
+section describe_node(node& n) {
   return {
+    {"name", &n.name, "Name of this node, unless `--node` gives another."},
     {"http", http_address(n.http), "Where health, metrics and status are served. Port 0 takes any free one."},
     {"admin", &n.admin, "Allow `POST /admin/...`, which can stop actors."},
   };
 }
 
-section describe_node(node& n) {
-  section all = describe_node_of_nodes(n);
-  all.insert(all.begin(), {"name", &n.name, "Name of this node, unless `--node` gives another."});
-  return all;
+named_sections describe_nodes(std::map<std::string, node>& nodes) {
+  section (*const describe_one)(node&) = [](node& n) -> section {
+    return {
+      {"address", link_address(n.address), "Where the other nodes reach this one, which listens there. Required."},
+      {"http", http_address(n.http), "Where health, metrics and status are served. Port 0 takes any free one."},
+      {"roles", roles_of(n.roles), "What it may run; without it everything. See [Many nodes](cluster.md#roles)."},
+      {"admin", &n.admin, "Allow `POST /admin/...`, which can stop actors."},
+    };
+  };
+  return named(nodes, describe_one, [] { return node{.http = std::nullopt}; });
+}
+
+section describe_cluster_tls(tls& t) {
+  return {
+    {"ca", &t.ca, "PEM file of the authority whose certificates are nodes."},
+    {"certificate", &t.certificate, "PEM file of the node's certificate."},
+    {"key", &t.key, "PEM file of the node's private key."},
+  };
 }
 
 section describe_tls(tls& t) {
@@ -137,6 +165,16 @@ section describe_tls(tls& t) {
     {"certificate", &t.certificate, "PEM file of the client's certificate."},
     {"key", &t.key, "PEM file of the client's private key."},
     {"verify", &t.verify, "Check the server's certificate and host name. Switch off for experiments only."},
+  };
+}
+
+section describe_cluster(cluster& c) {
+  return {
+    setting{"name", &c.name, "The same on all its nodes; those of another cluster are refused."}.required(),
+    {"state", &c.state, "Which of `databases` holds nodes, shards and epochs; without it the one of the pipelines."},
+    setting{"lease", &c.lease, "A node that cannot renew it for so long is dead, and others take over."}.between(1s,
+                                                                                                                 60s),
+    {"tls", describe_cluster_tls(c.tls), "Of the links between nodes. Required unless every address is loopback."},
   };
 }
 
@@ -543,17 +581,18 @@ section describe_supervision(supervision& s) {
 
 } // namespace
 
-section describe(document& d) {
-  configuration& c = d.effective;
+section describe(configuration& c) {
+  const optional_section cluster_section{[&c] { return describe_cluster(c.cluster.emplace()); },
+                                         [&c] { return describe_cluster(*c.cluster); },
+                                         [&c] { return c.cluster.has_value(); }};
   const optional_section control_section{[&c] { return describe_control(c.control.emplace()); },
                                          [&c] { return describe_control(*c.control); },
                                          [&c] { return c.control.has_value(); }};
-  // `nodes` comes after `node`: an entry begins with what `node` says.
-  return {
+  section all{
     {"data", &c.data, "Directory for databases, embedded brokers and `run.json`; relative to this file."},
-    {"node", describe_node(c.node), "Defaults of every node."},
-    {"nodes", named(d.nodes, describe_node_of_nodes, [&c] { return c.node; }),
-     "What single nodes have different; `--node` selects."},
+    {"node", describe_node(c.node), "The one node of a configuration without `cluster`."},
+    {"cluster", cluster_section, "Many nodes share the work; see [Many nodes](cluster.md)."},
+    {"nodes", describe_nodes(c.nodes), "Those of the cluster; `--node` says which one a process is."},
     {"brokers", named(c.brokers, describe_broker), "MQTT brokers."},
     {"databases", named(c.databases, describe_database), "SQL databases."},
     {"ingest", named(c.ingest, describe_ingest), "Pipelines from MQTT into SQL."},
@@ -563,6 +602,9 @@ section describe(document& d) {
     {"log", describe_log(c.log), "Where to look when something is wrong."},
     {"supervision", describe_supervision(c.supervision), "Restart budgets."},
   };
+  if (c.cluster)
+    std::erase_if(all, [](const setting& s) { return s.name == "node"; });
+  return all;
 }
 
 setting setting::required() && {

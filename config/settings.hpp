@@ -83,11 +83,19 @@ struct one_or_more {
   std::vector<std::string>* value;
 };
 
+/// A list of words, each of which stands for a value and stands there once.
+struct word_list {
+  std::string kind; ///< for the reference
+  std::function<void()> clear;
+  std::function<std::string(const std::string& word)> add; ///< "must be ..." where the word is wrong, else empty
+  std::function<std::vector<std::string>()> all;
+};
+
 using index_lists = std::vector<std::vector<index_column>>;
 
 using field =
   std::variant<std::string*, bool*, number, secret*, std::filesystem::path*, std::vector<std::string>*, one_or_more,
-               index_lists*, word, named_texts, section, optional_section, named_sections, listed_sections>;
+               index_lists*, word, word_list, named_texts, section, optional_section, named_sections, listed_sections>;
 
 struct setting {
   setting(std::string_view setting_name, field to, std::string_view text)
@@ -107,14 +115,9 @@ struct setting {
   std::string bounds_reason;
 };
 
-/// What stands in the file: the configuration, and the nodes that `--node` selects from.
-struct document {
-  configuration effective;
-  std::map<std::string, config::node> nodes;
-};
-
-/// Every setting, bound to `document`, which must outlive what is returned.
-section describe(document& document);
+/// Every setting, bound to `configuration`, which must outlive what is returned. Of one that is loaded, those that go
+/// together: `node`, or `cluster` and `nodes`.
+section describe(configuration& configuration);
 
 /// The text of a number in its unit, as the file would have it.
 std::string to_text(const number& number, std::uint64_t value);

@@ -52,6 +52,7 @@ struct shown {
     const auto text = value.get();
     return text ? text_of(*text) : json{};
   }
+  json operator()(const word_list& value) const { return value.all(); }
   json operator()(const named_texts& value) const {
     json all = json::object();
     for (const auto& [name, text] : value.all())
@@ -132,8 +133,8 @@ std::string show_value(const setting& setting) {
 std::string text_to_yaml(const std::string& text) { return yaml_scalar(json(escape_variables(text))); }
 
 std::string show(const configuration& configuration, bool as_json) {
-  document whole{configuration, {}};
-  for (auto& [name, broker] : whole.effective.brokers)
+  config::configuration whole = configuration;
+  for (auto& [name, broker] : whole.brokers)
     if (!broker.password_file.empty())
       broker.password.value.clear(); // the file stands for it, and both are an error
   const json members = show_section(describe(whole));

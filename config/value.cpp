@@ -1,5 +1,7 @@
 #include "config/value.hpp"
 
+#include "config/findings.hpp"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -393,6 +395,30 @@ result<address> parse_address(std::string_view text) {
       (!bracketed && host.find(':') != std::string_view::npos))
     return wrong("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes any free one");
   return address{std::string{host}, *port};
+}
+
+result<std::optional<address>> parse_http_address(std::string_view text) {
+  if (text == "off" || text == "false")
+    return std::optional<address>{};
+  auto made = parse_address(text);
+  if (!made)
+    return wrong(made.error().message + "; or 'off'");
+  return std::optional{std::move(*made)};
+}
+
+std::string add_role(std::vector<role>& roles, std::string_view word) {
+  std::vector<std::string> names;
+  for (const role r : all_roles()) {
+    names.emplace_back(name_of(r));
+    if (name_of(r) != word)
+      continue;
+    const auto place = std::lower_bound(roles.begin(), roles.end(), r);
+    if (place != roles.end() && *place == r)
+      return "must not stand there twice";
+    roles.insert(place, r);
+    return {};
+  }
+  return "must be one of " + list_of(names) + did_you_mean(word, names);
 }
 
 result<broker_url> parse_broker_url(std::string_view text) {

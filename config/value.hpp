@@ -31,6 +31,13 @@ std::string percentage_to_text(std::uint64_t hundredths);
 /// "HOST:PORT"; an IPv6 address in brackets.
 result<address> parse_address(std::string_view text);
 
+/// The same, or "off".
+result<std::optional<address>> parse_http_address(std::string_view text);
+
+/// Adds the role `word`, in the order of all_roles(). "must be ..." where it is none or stands there already, else
+/// empty.
+std::string add_role(std::vector<role>& roles, std::string_view word);
+
 struct broker_url {
   std::string host;
   std::uint16_t port = 0;

@@ -91,6 +91,10 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
   return code;
 }
 
+std::string counted(std::size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 } // namespace
 
 result<void> try_source(const config::configuration& configuration, const config::publish& pipeline) {
@@ -106,6 +110,11 @@ bool load_or_report(const std::filesystem::path& file, const std::string& node, 
   config::load_options how;
   how.node = node;
   how.warnings = warnings;
+  return load_or_report(file, how, configuration, err);
+}
+
+bool load_or_report(const std::filesystem::path& file, const config::load_options& how,
+                    config::configuration& configuration, std::ostream& err) {
   auto loaded = config::load_file(file, how);
   if (auto* good = std::get_if<config::configuration>(&loaded)) {
     configuration = std::move(*good);
@@ -126,8 +135,10 @@ int check(const check_options& options, std::ostream& out, std::ostream& err) {
   for (const auto& warning : warnings)
     err << "warning: " << warning.to_string() << '\n';
   const auto pipelines = configuration.ingest.size() + configuration.publish.size();
-  out << options.config.string() << ": ok, node " << configuration.node.name << ", " << pipelines
-      << (pipelines == 1 ? " pipeline\n" : " pipelines\n");
+  out << options.config.string() << ": ok, "
+      << (configuration.node.name.empty() ? counted(configuration.nodes.size(), "node")
+                                          : "node " + configuration.node.name)
+      << ", " << counted(pipelines, "pipeline") << '\n';
   return options.connect ? try_connections(configuration, out) : exit_done;
 }
 

@@ -10,14 +10,17 @@
 
 namespace penstock::config {
 struct configuration;
+struct load_options;
 struct problem;
 struct publish;
 } // namespace penstock::config
 
 namespace penstock::nodes {
 
-/// Loads, and prints every problem to `err`. False: there were some. `warnings` takes what is worth a look, if it is
-/// not null.
+/// Loads, and prints every problem to `err`. False: there were some.
+bool load_or_report(const std::filesystem::path& file, const config::load_options& how,
+                    config::configuration& configuration, std::ostream& err);
+/// The same for a command, which runs no node. `warnings` takes what is worth a look, if it is not null.
 bool load_or_report(const std::filesystem::path& file, const std::string& node, config::configuration& configuration,
                     std::ostream& err, std::vector<config::problem>* warnings = nullptr);
 

@@ -1,6 +1,7 @@
 // The command line: parses, and hands over to one function a command.
 #include "config/value.hpp"
 #include "nodes/check.hpp"
+#include "nodes/cluster_command.hpp"
 #include "nodes/dead_letters.hpp"
 #include "nodes/demo.hpp"
 #include "nodes/exit_codes.hpp"
@@ -43,10 +44,23 @@ void add_run(CLI::App& app, action& chosen) {
     "The first SIGTERM or SIGINT stops gracefully: no more is read, what was read is committed and acknowledged.\n"
     "A second one ends at once; nothing is lost, the broker delivers again what was not acknowledged.\n"
     "SIGHUP reads the configuration again: pipelines that have changed are stopped and started, no others.\n"
-    "DATA/run.json holds the pid and the actual ports while the node runs.\n\n"
-    "  penstock run --config penstock.yaml");
+    "DATA/run.json (in a cluster DATA/nodes/NAME/run.json) holds the pid and the actual ports while the node runs.\n\n"
+    "  penstock run --config penstock.yaml\n"
+    "  penstock run --config cluster.yaml --node b\n"
+    "  penstock run --config cluster.yaml --node x7 --address 10.0.0.7:7000 --roles ingest,write   # not in the file");
   auto options = std::make_shared<run_options>();
   add_config(*command, options->config, options->node);
+  command
+    ->add_option("--address", options->joins.address,
+                 "join a cluster whose file does not list this node: where the others reach it")
+    ->type_name("HOST:PORT")
+    ->needs("--node");
+  command->add_option("--http", options->joins.http, "with --address: serves health and metrics there (default: off)")
+    ->type_name("HOST:PORT|off")
+    ->needs("--address");
+  command->add_option("--roles", options->joins.roles, "with --address: what it may run (default: all)")
+    ->type_name("ingest,publish,write,web")
+    ->needs("--address");
   command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 }
 
@@ -504,6 +518,58 @@ void add_dead_letters(CLI::App& app, action& chosen) {
   }
 }
 
+void add_cluster_status(CLI::App& group, const std::shared_ptr<cluster_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("status", "The nodes, who owns which shard, links, lag and demand");
+  command->footer("  penstock cluster status --config cluster.yaml\n"
+                  "  penstock cluster status --config cluster.yaml --json   # keys: docs/cluster.md\n\n"
+                  "Works from any machine that has the file and reaches the state database. Each living node is asked\n"
+                  "over HTTP for its links, lag and demand; where it cannot be, there is a - in their place.");
+  command->add_flag("--json", options->json, "as JSON (keys: docs/cluster.md)");
+  command->callback(
+    [&chosen, options] { chosen = [options] { return cluster_status(*options, std::cout, std::cerr); }; });
+}
+
+void add_cluster_drain(CLI::App& group, const std::shared_ptr<cluster_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("drain", "Have a node give its shards to the others, before it is stopped");
+  command->footer("  penstock cluster drain b --config cluster.yaml\n"
+                  "  penstock cluster drain b --undo --config cluster.yaml\n\n"
+                  "Shards move without loss and without repeats. It keeps those that no other node may own.");
+  auto node = std::make_shared<std::string>();
+  auto undo = std::make_shared<bool>(false);
+  command->add_option("NODE", *node, "its name")->required();
+  command->add_flag("--undo", *undo, "let it take part again");
+  command->callback([&chosen, options, node, undo] {
+    chosen = [options, node, undo] { return cluster_drain(*options, *node, *undo, std::cout, std::cerr); };
+  });
+}
+
+void add_cluster_move(CLI::App& group, const std::shared_ptr<cluster_options>& options, action& chosen) {
+  auto* command = group.add_subcommand("move", "Pin a shard to a node, or give it back to placement");
+  command->footer(
+    "  penstock cluster move telemetry/0 b --config cluster.yaml                # a shard of a pipeline\n"
+    "  penstock cluster move telemetry/batch-writer/1 c --config cluster.yaml   # a lane of its writers\n"
+    "  penstock cluster move telemetry/0 - --config cluster.yaml                # wherever placement puts it\n\n"
+    "The pin lasts until it is taken back. While the node is dead or draining, others own the shard.");
+  auto shard = std::make_shared<std::string>();
+  auto node = std::make_shared<std::string>();
+  command->add_option("SHARD", *shard, "PIPELINE/SHARD, as `cluster status` shows it")->required();
+  command->add_option("NODE", *node, "its name, or - for none")->required();
+  command->callback([&chosen, options, shard, node] {
+    chosen = [options, shard, node] { return cluster_move(*options, *shard, *node, std::cout, std::cerr); };
+  });
+}
+
+void add_cluster(CLI::App& app, action& chosen) {
+  auto* group = app.add_subcommand("cluster", "The nodes that share one configuration: who does what, and moving it");
+  group->require_subcommand(1);
+  auto options = std::make_shared<cluster_options>();
+  group->add_option("--config,-c", options->config, "the configuration (YAML, or the same tree as JSON)")->required();
+  group->fallthrough();
+  add_cluster_status(*group, options, chosen);
+  add_cluster_drain(*group, options, chosen);
+  add_cluster_move(*group, options, chosen);
+}
+
 int usage_or_help(const CLI::App& app, const CLI::Error& failure) {
   // What is missing is reported before what is too much, which often is the reason.
   const auto unknown = app.remaining(true);
@@ -532,6 +598,7 @@ int main(int argc, char** argv) {
   add_tables(app, chosen);
   add_status(app, chosen);
   add_dead_letters(app, chosen);
+  add_cluster(app, chosen);
   app.add_subcommand("version", "Print the version")->callback([&chosen] {
     chosen = [] {
       std::cout << "penstock " << version() << '\n';

@@ -172,7 +172,7 @@ result<void> node::impl::tell_ports() const {
     const auto embedded = embedded_brokers.find(name);
     file.brokers[name] = {broker.host, broker.port, embedded == embedded_brokers.end() ? 0 : embedded->second->pid()};
   }
-  return write_run_file(configuration.data, file);
+  return write_run_file(config::node_folder(configuration), file);
 }
 
 void node::impl::put_in_force() {
@@ -198,16 +198,17 @@ node::~node() {
   for (auto& [unused, process] : self.embedded_brokers)
     process->stop(std::chrono::seconds{10});
   if (self.lock)
-    remove_run_file(self.configuration.data);
+    remove_run_file(config::node_folder(self.configuration));
 }
 
 result<void> node::start(std::function<void(std::optional<std::string>)> on_end) {
   auto& self = *impl_;
   std::error_code failure;
-  std::filesystem::create_directories(self.configuration.data, failure);
+  const auto folder = config::node_folder(self.configuration);
+  std::filesystem::create_directories(folder, failure);
   if (failure)
-    return error{errc::configuration, "cannot make " + self.configuration.data.string() + ": " + failure.message()};
-  auto lock = data_lock::acquire(self.configuration.data);
+    return error{errc::configuration, "cannot make " + folder.string() + ": " + failure.message()};
+  auto lock = data_lock::acquire(folder);
   if (!lock)
     return lock.error();
   self.lock.emplace(std::move(*lock));
@@ -221,8 +222,8 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
                                 ? std::nullopt
                                 : std::optional<std::uint32_t>{database.connections_max});
   self.put_in_force();
-  self.context.emplace(node_context{*self.in_force.load(), node_id(self.configuration.data), self.board, self.io,
-                                    self.directory, self.embedded_brokers});
+  self.context.emplace(
+    node_context{*self.in_force.load(), node_id(folder), self.board, self.io, self.directory, self.embedded_brokers});
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, *self.context);
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

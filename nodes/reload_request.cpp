@@ -44,33 +44,26 @@ bool is_same_file(const std::filesystem::path& one, const std::filesystem::path&
   return std::filesystem::equivalent(one, other, ignored);
 }
 
-} // namespace
-
-int reload_running_node(const config::configuration& configuration,
-                        const std::function<bool(const ordered_json& status)>& shows, std::ostream& out,
-                        std::ostream& err) {
-  const auto node = read_run_file(configuration.data);
-  if (!node) {
-    out << "no node runs with this configuration: it takes effect with the next `penstock run`\n";
-    return exit_done;
-  }
-  const auto process = "process " + std::to_string(node->pid);
-  if (!is_same_file(node->configuration, configuration.file)) {
-    err << "the node that runs (" << process << ") reads " << node->configuration.string() << ", not this file\n";
+/// What came of it at one node.
+int reload_node(const run_file& node, const std::filesystem::path& file,
+                const std::function<bool(const ordered_json& status)>& shows, std::ostream& out, std::ostream& err) {
+  const auto process = "process " + std::to_string(node.pid);
+  if (!is_same_file(node.configuration, file)) {
+    err << "the node that runs (" << process << ") reads " << node.configuration.string() << ", not this file\n";
     return exit_verdict_bad;
   }
-  const auto before = node->http.empty() ? std::nullopt : status_of(*node);
-  if (::kill(static_cast<pid_t>(node->pid), SIGHUP) != 0) {
-    err << process << " cannot be told; as its user: kill -HUP " << node->pid << '\n';
+  const auto before = node.http.empty() ? std::nullopt : status_of(node);
+  if (::kill(static_cast<pid_t>(node.pid), SIGHUP) != 0) {
+    err << process << " cannot be told; as its user: kill -HUP " << node.pid << '\n';
     return exit_unavailable;
   }
   if (!before) {
     out << process << " reads the configuration again; its log says what comes of it\n";
-    return node->http.empty() ? exit_done : exit_unavailable;
+    return node.http.empty() ? exit_done : exit_unavailable;
   }
   for (const auto deadline = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < deadline;
        std::this_thread::sleep_for(between_looks)) {
-    const auto now = status_of(*node);
+    const auto now = status_of(node);
     if (!now || reads_of(*now) <= reads_of(*before))
       continue;
     const auto& read = (*now)["configuration"];
@@ -85,6 +78,21 @@ int reload_running_node(const config::configuration& configuration,
   }
   err << process << " was told, and its status does not show it; see its log\n";
   return exit_verdict_bad;
+}
+
+} // namespace
+
+int reload_running_nodes(const config::configuration& configuration,
+                         const std::function<bool(const ordered_json& status)>& shows, std::ostream& out,
+                         std::ostream& err) {
+  const auto running = running_nodes(configuration);
+  if (running.empty())
+    out << "no node runs with this configuration: it takes effect with the next `penstock run`\n";
+  int code = exit_done;
+  for (const auto& node : running)
+    if (const int failed = reload_node(node, configuration.file, shows, out, err); code == exit_done)
+      code = failed;
+  return code;
 }
 
 } // namespace penstock::nodes

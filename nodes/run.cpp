@@ -47,6 +47,15 @@ void start_log(const config::log& settings) {
   log::init(options);
 }
 
+config::load_options load_options_of(const run_options& options, std::vector<config::problem>& warnings) {
+  config::load_options how;
+  how.node = options.node;
+  how.joins = options.joins;
+  how.runs = true;
+  how.warnings = &warnings;
+  return how;
+}
+
 /// Why the tree ended, once it has.
 struct ending {
   std::mutex mutex;
@@ -78,10 +87,7 @@ private:
       if (stopped_)
         return;
       std::vector<config::problem> warnings;
-      config::load_options how;
-      how.node = options_.node;
-      how.warnings = &warnings;
-      const auto read = config::load_file(options_.config, how);
+      const auto read = config::load_file(options_.config, load_options_of(options_, warnings));
       running_.reload(read, warnings);
     }
   }
@@ -139,7 +145,7 @@ int run(const run_options& options) {
   security::load_openssl();
   config::configuration configuration;
   std::vector<config::problem> warnings;
-  if (!load_or_report(options.config, options.node, configuration, std::cerr, &warnings))
+  if (!load_or_report(options.config, load_options_of(options, warnings), configuration, std::cerr))
     return exit_configuration;
   start_log(configuration.log);
   log::info(component, "", "penstock {}, node {}, configuration {}, data {}", version(), configuration.node.name,

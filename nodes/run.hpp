@@ -1,6 +1,8 @@
 // `penstock run`: one node, from its configuration to its end.
 #pragma once
 
+#include "config/load.hpp"
+
 #include <filesystem>
 #include <string>
 
@@ -8,7 +10,8 @@ namespace penstock::nodes {
 
 struct run_options {
   std::filesystem::path config;
-  std::string node; ///< empty: the default of the file
+  std::string node;           ///< empty: the only one of the file
+  config::joining_node joins; ///< where the file does not list it
 };
 
 /// Runs until a signal or until the supervision tree gives up; the exit code (nodes/exit_codes.hpp; 128+n on a second

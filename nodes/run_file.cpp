@@ -2,11 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
 #include <fstream>
 #include <random>
+#include <set>
 #include <sstream>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -41,7 +43,7 @@ bool holds_lock(std::int64_t pid, const std::filesystem::path& lock) {
 }
 } // namespace
 
-result<void> write_run_file(const std::filesystem::path& data, const run_file& content) {
+result<void> write_run_file(const std::filesystem::path& folder, const run_file& content) {
   nlohmann::ordered_json brokers = nlohmann::ordered_json::object();
   for (const auto& [broker, where] : content.brokers)
     brokers[broker] = {{"host", where.host}, {"port", where.port}, {"pid", where.pid}};
@@ -51,7 +53,7 @@ result<void> write_run_file(const std::filesystem::path& data, const run_file& c
                                        {"http", content.http},
                                        {"configuration", content.configuration.string()},
                                        {"brokers", brokers}};
-  const auto temporary = data / "run.json.new";
+  const auto temporary = folder / "run.json.new";
   {
     std::ofstream file{temporary};
     file << json.dump(2) << '\n';
@@ -60,14 +62,14 @@ result<void> write_run_file(const std::filesystem::path& data, const run_file& c
                    "cannot write " + temporary.string() + ": " + std::generic_category().message(errno)};
   }
   std::error_code failure;
-  std::filesystem::rename(temporary, data / name, failure);
+  std::filesystem::rename(temporary, folder / name, failure);
   if (failure)
-    return error{errc::configuration, "cannot write " + (data / name).string() + ": " + failure.message()};
+    return error{errc::configuration, "cannot write " + (folder / name).string() + ": " + failure.message()};
   return {};
 }
 
-result<run_file> read_run_file(const std::filesystem::path& data) {
-  const auto path = data / name;
+result<run_file> read_run_file(const std::filesystem::path& folder) {
+  const auto path = folder / name;
   std::ifstream file{path};
   if (!file)
     return error{errc::connection_refused, "no node runs with this configuration (there is no " + path.string() + ")"};
@@ -85,19 +87,46 @@ result<run_file> read_run_file(const std::filesystem::path& data) {
   } catch (const nlohmann::json::exception& failure) {
     return error{errc::connection_refused, path.string() + " cannot be read: " + failure.what()};
   }
-  if (!holds_lock(content.pid, data / lock_name))
+  if (!holds_lock(content.pid, folder / lock_name))
     return error{errc::connection_refused, "no node runs with this configuration (process " +
                                              std::to_string(content.pid) + " of " + path.string() + " is gone)"};
   return content;
 }
 
-void remove_run_file(const std::filesystem::path& data) {
+void remove_run_file(const std::filesystem::path& folder) {
   std::error_code ignored;
-  std::filesystem::remove(data / name, ignored);
+  std::filesystem::remove(folder / name, ignored);
 }
 
-std::string node_id(const std::filesystem::path& data) {
-  const auto path = data / "node-id";
+std::vector<run_file> running_nodes(const config::configuration& configuration) {
+  std::set<std::filesystem::path> folders;
+  std::error_code ignored;
+  if (!configuration.cluster || !configuration.node.name.empty())
+    folders.insert(config::node_folder(configuration));
+  else
+    for (const auto& each : std::filesystem::directory_iterator{config::node_folder(configuration), ignored})
+      folders.insert(each.path());
+  std::vector<run_file> running;
+  for (const auto& folder : folders)
+    if (auto node = read_run_file(folder))
+      running.push_back(std::move(*node));
+  return running;
+}
+
+result<run_file> running_node(const config::configuration& configuration) {
+  auto running = running_nodes(configuration);
+  const auto served = std::find_if(running.begin(), running.end(), [](const auto& each) { return !each.http.empty(); });
+  if (!running.empty())
+    return std::move(served == running.end() ? running.front() : *served);
+  if (!configuration.cluster || !configuration.node.name.empty())
+    return read_run_file(config::node_folder(configuration));
+  return error{errc::connection_refused,
+               "no node runs on this machine with this configuration (none has a run.json below " +
+                 config::node_folder(configuration).string() + ")"};
+}
+
+std::string node_id(const std::filesystem::path& folder) {
+  const auto path = folder / "node-id";
   std::string id;
   if (std::ifstream{path} >> id && !id.empty())
     return id;
@@ -108,17 +137,17 @@ std::string node_id(const std::filesystem::path& data) {
   return id;
 }
 
-result<data_lock> data_lock::acquire(const std::filesystem::path& data) {
-  const auto path = data / lock_name;
+result<data_lock> data_lock::acquire(const std::filesystem::path& folder) {
+  const auto path = folder / lock_name;
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0)
     return error{errc::configuration, "cannot open " + path.string() + ": " + std::generic_category().message(errno)};
   data_lock lock{file};
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
-    const auto other = read_run_file(data);
+    const auto other = read_run_file(folder);
     return error{errc::connection_refused,
                  "another node" + (other ? " (process " + std::to_string(other->pid) + ")" : std::string{}) +
-                   " works in " + data.string() + "; stop it, or give this one another `data`"};
+                   " works in " + folder.string() + "; stop it, or give this one another `data`"};
   }
   return lock;
 }

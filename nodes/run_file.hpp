@@ -1,12 +1,15 @@
-// DATA/run.json: what a running node tells scripts and the other commands: its pid and actual ports.
+// run.json in the folder of a node (config::node_folder): what a running node tells scripts and the other commands: its
+// pid and actual ports.
 #pragma once
 
+#include "config/config.hpp"
 #include "core/result.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace penstock::nodes {
 
@@ -25,19 +28,25 @@ struct run_file {
 };
 
 /// Replaces the file as a whole.
-result<void> write_run_file(const std::filesystem::path& data, const run_file& content);
+result<void> write_run_file(const std::filesystem::path& folder, const run_file& content);
 /// connection_refused where no node runs there: no file, or its process does not hold the folder's lock (any more).
-result<run_file> read_run_file(const std::filesystem::path& data);
-void remove_run_file(const std::filesystem::path& data);
+result<run_file> read_run_file(const std::filesystem::path& folder);
+void remove_run_file(const std::filesystem::path& folder);
+
+/// The nodes that run on this machine with the configuration: of a cluster without a selected node all of them, by
+/// name, else at most one.
+std::vector<run_file> running_nodes(const config::configuration& configuration);
+/// One of them, if possible one that serves HTTP; connection_refused where there is none.
+result<run_file> running_node(const config::configuration& configuration);
 
 /// A random name of the node that works in this folder, made once and kept there.
-std::string node_id(const std::filesystem::path& data);
+std::string node_id(const std::filesystem::path& folder);
 
 /// The only node that works in this folder holds it; the kernel lets go of it with the process.
 class data_lock {
 public:
   /// Fails where another process has it, and names its pid.
-  static result<data_lock> acquire(const std::filesystem::path& data);
+  static result<data_lock> acquire(const std::filesystem::path& folder);
   data_lock(data_lock&& other) noexcept;
   data_lock& operator=(data_lock&&) = delete;
   ~data_lock();

@@ -17,13 +17,15 @@ int status(const status_options& options, std::ostream& out, std::ostream& err) 
     config::configuration configuration;
     if (!load_or_report(options.config, options.node, configuration, err))
       return exit_configuration;
-    const auto running = read_run_file(configuration.data);
+    const auto running = running_node(configuration);
     if (!running) {
-      err << running.error().message << "; start it with: penstock run --config " << options.config.string() << '\n';
+      const auto& name = configuration.cluster ? configuration.node.name : std::string{};
+      err << running.error().message << "; start it with: penstock run --config " << options.config.string()
+          << (configuration.cluster ? " --node " + (name.empty() ? "NAME" : name) : std::string{}) << '\n';
       return exit_unavailable;
     }
     if (running->http.empty()) {
-      err << "the node runs without HTTP (`node.http: off`), so it cannot be asked\n";
+      err << "node '" << running->node << "' runs without HTTP (`http: off`), so it cannot be asked\n";
       return exit_unavailable;
     }
     url = "http://" + running->http;

@@ -281,7 +281,7 @@ int tables_add(const tables_add_options& given, terminal person, std::ostream& o
     return exit_done;
   if (const int code = write(options, before->text, *after, err); code != exit_done)
     return code;
-  return reload_running_node(
+  return reload_running_nodes(
     *wanted, [&](const ordered_json& status) { return status["publish"].contains(options.pipeline); }, out, err);
 }
 
@@ -305,7 +305,7 @@ int tables_remove(const tables_edit_options& options, std::ostream& out, std::os
     return code;
   out << "what it has sent stays in " << pipeline->tracking.table
       << ": added again under this name, it sends nothing twice\n";
-  return reload_running_node(
+  return reload_running_nodes(
     *wanted, [&](const ordered_json& status) { return !status["publish"].contains(pipeline->name); }, out, err);
 }
 

@@ -14,7 +14,7 @@ from harness import CONFIGURATION, Case, free_port, run_command
 USAGE, UNAVAILABLE, BROKEN = 64, 69, 78
 COMMANDS = {
     "": ["--version"],
-    "run": ["--config", "--node"],
+    "run": ["--config", "--node", "--address", "--http", "--roles"],
     "demo": ["--devices", "--rate", "--seconds", "--data"],
     "check": ["FILE", "--connect", "--node"],
     "config show": ["--config", "--node", "--json"],
@@ -23,6 +23,9 @@ COMMANDS = {
              "--late-for", "--updates", "--rollbacks", "--create"],
     "verify": ["--config", "--pipeline", "--ledger", "--wait", "--json", "--topic", "--client-id", "--subscribe"],
     "status": ["--config", "--node", "--url", "--json"],
+    "cluster status": ["--json"],
+    "cluster drain": ["NODE", "--undo"],
+    "cluster move": ["SHARD", "NODE"],
     "dead-letters list": ["--config", "--node", "--url", "--json"],
     "dead-letters show": ["--config", "--node", "--url", "--json", "ID"],
     "dead-letters replay": ["--config", "--node", "--url", "--json", "--all", "--payload", "ID"],
@@ -139,12 +142,12 @@ ingest:
                 self.assertIn(str(file), run_command("check", file, expect=BROKEN).stderr)
         self.assertIn(str(self.folder), run_command("check", self.folder, expect=BROKEN).stderr)
 
-    def test_node_selects_one_of_the_nodes_of_the_file(self):
-        file = self.configure(None, more="nodes: {west: {}, east: {http: 127.0.0.1:8081}}")
-        shown = run_command("config", "show", "--config", file, "--node", "east", "--json").stdout
-        self.assertEqual(json.loads(shown)["node"]["name"], "east")
-        self.assertEqual(json.loads(shown)["node"]["http"], "127.0.0.1:8081")
-        self.assertIn("east, west", run_command("check", "--node", "north", file, expect=BROKEN).stderr)
+    def test_nodes_without_a_cluster_are_told_what_to_do(self):
+        file = self.configure(None, more="nodes: {west: {}}")
+        self.assertIn("add a section `cluster`", run_command("check", file, expect=BROKEN).stderr)
+        file = self.configure(None)
+        done = run_command("run", "--config", file, "--node", "x", "--address", "127.0.0.1:1", expect=BROKEN)
+        self.assertIn("--address, --http and --roles are for joining a cluster", done.stderr)
 
     @unittest.skipIf(os.getuid() == 0, "root reads everything")
     def test_a_file_without_permission_ends_with_78(self):

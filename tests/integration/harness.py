@@ -137,14 +137,18 @@ class Mosquitto(Process):
 
 
 class Node(Process):
-    def __init__(self, folder: pathlib.Path, config: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, config: pathlib.Path, name: str = "", arguments: tuple[str, ...] = ()):
+        """`name`: of a node of a cluster; then `arguments` may say how it joins."""
         self.folder = folder
         self.config = config
-        super().__init__([PENSTOCK, "run", "--config", config], folder / "node.log")
+        self.own = folder / "data" / "nodes" / name if name else folder / "data"
+        as_node = ["--node", name] if name else []
+        super().__init__([PENSTOCK, "run", "--config", config, *as_node, *arguments],
+                         folder / (f"node-{name}.log" if name else "node.log"))
 
     def run_json(self) -> dict | None:
         try:
-            content = json.loads((self.folder / "data" / "run.json").read_text())
+            content = json.loads((self.own / "run.json").read_text())
         except (OSError, ValueError):
             return None
         return content if content["pid"] == self.pid else None
@@ -152,7 +156,7 @@ class Node(Process):
     def embedded_brokers(self) -> list[int]:
         """Those of the last node that ran in this folder and did not stop gracefully."""
         try:
-            brokers = json.loads((self.folder / "data" / "run.json").read_text())["brokers"]
+            brokers = json.loads((self.own / "run.json").read_text())["brokers"]
         except (OSError, ValueError):
             return []
         return [broker["pid"] for broker in brokers.values() if broker["pid"]]

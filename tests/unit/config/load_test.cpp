@@ -140,7 +140,7 @@ TEST(load, takes_every_example) {
     EXPECT_EQ(problems, nullptr) << all_of(*problems);
     ++examples;
   }
-  EXPECT_GE(examples, 7u);
+  EXPECT_GE(examples, 8u);
 }
 
 TEST(load, the_telemetry_example_is_the_promised_configuration) {
@@ -358,34 +358,11 @@ TEST(load, resolves_paths_against_the_file_given_relatively) {
   EXPECT_EQ(std::get<configuration>(made).data, std::filesystem::current_path() / "some/d");
 }
 
-constexpr auto three_nodes = R"(node: {name: a, http: 127.0.0.1:8080, admin: true}
-nodes:
-  a: {http: 127.0.0.1:1}
-  b: {admin: false}
-)";
-
-TEST(nodes, the_selected_one_overrides_the_defaults) {
-  EXPECT_EQ(loaded(three_nodes, with({}, "b")).node, (node{"b", address{"127.0.0.1", 8080}, false}));
-  EXPECT_EQ(loaded(three_nodes, with({}, "a")).node, (node{"a", address{"127.0.0.1", 1}, true}));
-}
-
-TEST(nodes, without_a_selection_the_name_in_node_selects) {
-  EXPECT_EQ(loaded(three_nodes).node, (node{"a", address{"127.0.0.1", 1}, true}));
-}
-
-TEST(nodes, an_unknown_one_is_an_error_that_lists_the_names) {
-  const auto problems = problems_of(three_nodes, with({}, "d"));
-  ASSERT_EQ(problems.size(), 1u);
-  EXPECT_EQ(problems[0].path, "nodes");
-  EXPECT_EQ(problems[0].line, 3u);
-  EXPECT_THAT(problems[0].text, ::testing::HasSubstr("there is: a, b"));
-}
-
-TEST(nodes, without_such_a_section_any_name_will_do) {
+TEST(node, may_have_any_name) {
   EXPECT_EQ(loaded("node: {admin: true}", with({}, "z9")).node, (node{"z9", address{"127.0.0.1", 8080}, true}));
 }
 
-TEST(nodes, a_selected_name_must_be_a_name) {
+TEST(node, a_selected_name_must_be_a_name) {
   const auto problems = problems_of("node: {admin: true}", with({}, "../x"));
   ASSERT_EQ(problems.size(), 1u);
   EXPECT_THAT(problems[0].text, ::testing::HasSubstr("--node"));

@@ -64,8 +64,6 @@ INSTANTIATE_TEST_SUITE_P(
     whole_case{"node:\n  http: 127.0.0.1:65536\n", 2, "node.http", "HOST:PORT"},
     whole_case{"node:\n  http: '::1:80'\n", 2, "node.http", "[::1]:8080"},
     whole_case{"node: {name: a b}\n", 1, "node.name", "letters, digits"},
-    whole_case{"nodes:\n  a b: {admin: true}\n", 2, "nodes.a...", "letters, digits"},
-    whole_case{"nodes:\n  b: {name: c}\n", 2, "nodes.b.name", "is not a setting"},
     whole_case{"supervision: {restarts_max: '3'}\n", 1, "supervision.restarts_max", "remove the quotes"},
     whole_case{"supervision: {restarts_max: -3}\n", 1, "supervision.restarts_max", "whole number"},
     whole_case{"supervision: {restarts_max: 3.5}\n", 1, "supervision.restarts_max", "whole number"},

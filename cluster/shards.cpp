@@ -1,0 +1,38 @@
+#include "cluster/shards.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace penstock::cluster {
+
+std::vector<wanted_shard> shards_of(const config::configuration& configuration) {
+  std::vector<wanted_shard> all;
+  const auto add = [&all](const std::string& pipeline, std::uint32_t count, config::role role) {
+    for (std::uint32_t shard = 0; shard < count; ++shard)
+      all.push_back({{pipeline, shard}, std::string{name_of(role)}});
+  };
+  for (const auto& [name, pipeline] : configuration.ingest) {
+    add(name, pipeline.shards, config::role::ingest);
+    add(name + "/batch-writer", pipeline.writers, config::role::write);
+  }
+  for (const auto& [name, pipeline] : configuration.publish)
+    add(name, pipeline.shards, config::role::publish);
+  std::sort(all.begin(), all.end(), [](const auto& one, const auto& other) { return one.id < other.id; });
+  return all;
+}
+
+std::string to_text(const storage::shard_id& id) { return id.pipeline + "/" + std::to_string(id.shard); }
+
+std::optional<storage::shard_id> parse_shard(std::string_view text) {
+  const auto slash = text.rfind('/');
+  if (slash == std::string_view::npos || slash == 0)
+    return std::nullopt;
+  storage::shard_id id{std::string{text.substr(0, slash)}, 0};
+  const auto digits = text.substr(slash + 1);
+  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), id.shard);
+  if (digits.empty() || failure != std::errc{} || end != digits.data() + digits.size())
+    return std::nullopt;
+  return id;
+}
+
+} // namespace penstock::cluster

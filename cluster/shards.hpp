@@ -1,0 +1,22 @@
+// The shards that a configuration has, and how they are written.
+#pragma once
+
+#include "cluster/plan.hpp"
+#include "config/config.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::cluster {
+
+/// By id: the shards of every pipeline, and of an ingest pipeline the lanes, whose pipeline is "NAME/batch-writer".
+std::vector<wanted_shard> shards_of(const config::configuration& configuration);
+
+/// "telemetry/0", "telemetry/batch-writer/0": as the actor of the shard is named.
+std::string to_text(const storage::shard_id& id);
+/// The inverse; nothing where the text does not end with / and a number.
+std::optional<storage::shard_id> parse_shard(std::string_view text);
+
+} // namespace penstock::cluster
