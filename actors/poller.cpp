@@ -91,8 +91,11 @@ void poller_state::on_step() {
 }
 
 result<void> poller_state::step() {
-  if (is_idle())
+  if (is_idle()) {
+    if (config.holds)
+      config.board->running(); // its shards are elsewhere
     return {};
+  }
   if (successor)
     return watch_successor();
   if (!tracking || !source)

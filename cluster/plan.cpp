@@ -60,8 +60,11 @@ plan plan_of(const storage::cluster_snapshot& seen, const std::string& instance,
   if (me.empty())
     return made;
   std::map<storage::shard_id, shard_owner> known;
-  for (const auto& shard : seen.shards)
+  std::map<storage::shard_id, std::string> pinned;
+  for (const auto& shard : seen.shards) {
     known.emplace(shard.id, shard);
+    pinned.emplace(shard.id, shard.pinned);
+  }
   std::map<std::string, candidates> by_role;
   for (const auto& shard : wanted) {
     const auto& able = by_role.try_emplace(shard.role, seen.nodes, shard.role).first->second;
@@ -70,7 +73,8 @@ plan plan_of(const storage::cluster_snapshot& seen, const std::string& instance,
       owner = found->second;
       known.erase(found);
     }
-    const auto* right = able.owner_of(shard.id, owner.pinned);
+    const auto leader = shard.together ? storage::shard_id{shard.id.pipeline, 0} : shard.id;
+    const auto* right = able.owner_of(leader, pinned[leader]);
     const bool is_mine = right != nullptr && *right == me;
     if (owner.instance == instance)
       (is_mine ? made.keep : made.give).push_back(std::move(owner));

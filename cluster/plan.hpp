@@ -15,7 +15,8 @@ namespace penstock::cluster {
 /// A shard that the configuration has.
 struct wanted_shard {
   storage::shard_id id;
-  std::string role; ///< that its owner needs
+  std::string role;      ///< that its owner needs
+  bool together = false; ///< with its pipeline's other shards: all of them go where shard 0 goes
 };
 
 struct plan {

@@ -5,18 +5,30 @@
 
 namespace penstock::cluster {
 
+namespace {
+constexpr std::string_view lane_suffix = "/batch-writer"; // as their actors are named
+} // namespace
+
+std::string lanes_of(const std::string& pipeline) { return pipeline + std::string{lane_suffix}; }
+
+bool is_lane(const storage::shard_id& shard) { return shard.pipeline.ends_with(lane_suffix); }
+
+std::string pipeline_of(const storage::shard_id& shard) {
+  return shard.pipeline.substr(0, shard.pipeline.size() - (is_lane(shard) ? lane_suffix.size() : 0));
+}
+
 std::vector<wanted_shard> shards_of(const config::configuration& configuration) {
   std::vector<wanted_shard> all;
-  const auto add = [&all](const std::string& pipeline, std::uint32_t count, config::role role) {
+  const auto add = [&all](const std::string& pipeline, std::uint32_t count, config::role role, bool together = false) {
     for (std::uint32_t shard = 0; shard < count; ++shard)
-      all.push_back({{pipeline, shard}, std::string{name_of(role)}});
+      all.push_back({{pipeline, shard}, std::string{name_of(role)}, together});
   };
   for (const auto& [name, pipeline] : configuration.ingest) {
     add(name, pipeline.shards, config::role::ingest);
-    add(name + "/batch-writer", pipeline.writers, config::role::write);
+    add(lanes_of(name), pipeline.writers, config::role::write);
   }
   for (const auto& [name, pipeline] : configuration.publish)
-    add(name, pipeline.shards, config::role::publish);
+    add(name, pipeline.shards, config::role::publish, pipeline.detect.changes == config::change_source::logical);
   std::sort(all.begin(), all.end(), [](const auto& one, const auto& other) { return one.id < other.id; });
   return all;
 }

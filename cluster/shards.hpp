@@ -14,6 +14,11 @@ namespace penstock::cluster {
 /// By id: the shards of every pipeline, and of an ingest pipeline the lanes, whose pipeline is "NAME/batch-writer".
 std::vector<wanted_shard> shards_of(const config::configuration& configuration);
 
+/// The pipeline in the id of a lane; of any shard's id the pipeline whose it is; and whether it is a lane.
+std::string lanes_of(const std::string& pipeline);
+std::string pipeline_of(const storage::shard_id& shard);
+bool is_lane(const storage::shard_id& shard);
+
 /// "telemetry/0", "telemetry/batch-writer/0": as the actor of the shard is named.
 std::string to_text(const storage::shard_id& id);
 /// The inverse; nothing where the text does not end with / and a number.

@@ -187,7 +187,7 @@ void check_circles(const configuration& c, const used_tables& tables, findings& 
 
 void check_names(const configuration& c, findings& problems) {
   // Actors that the root supervisor has beside the pipelines; see nodes/pipeline.hpp.
-  for (const std::string taken : {"root", "presence", "alerter"})
+  for (const std::string taken : {"root", "presence", "alerter", "membership", "agent"})
     for (const auto& [section, has] :
          {std::pair{"ingest", c.ingest.contains(taken)}, {"publish", c.publish.contains(taken)}})
       if (has)

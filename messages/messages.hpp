@@ -189,6 +189,12 @@ using archiver_actor = caf::typed_actor<reacts<check_atom>>; // its own
 /// Looks at the board and tells what the alert rules ask for.
 using alerter_actor = caf::typed_actor<reacts<check_atom>>; // its own
 
+/// Keeps this process a member of the cluster (cluster/membership.hpp). Owns a connection to the state database.
+/// Detached.
+using membership_actor = caf::typed_actor<reacts<wake_atom>, // somebody says that there is something to be taken
+                                          reacts<detach_atom, std::string, std::uint32_t>, // a shard has stopped
+                                          reacts<check_atom, std::uint64_t>>;              // its own
+
 /// Registers every message type. Call it in the constructor of the system's configuration.
 inline void add_to(caf::actor_system_config& config) { config.add_message_types<caf::id_block::penstock>(); }
 

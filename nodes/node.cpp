@@ -1,12 +1,17 @@
 #include "nodes/node.hpp"
 
+#include "cluster/membership.hpp"
+#include "cluster/shards.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
 #include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
 #include "nodes/pipeline.hpp"
+#include "nodes/placed_shards.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/version.hpp"
+#include "storage/cluster_state.hpp"
+#include "storage/own_tables.hpp"
 #include "storage/store.hpp"
 #include "telemetry/log.hpp"
 #include "web/http_server.hpp"
@@ -107,7 +112,8 @@ struct node::impl {
   std::map<std::string, std::uint16_t> embedded_ports;
   mqtt::io_thread io;
   system_config system_configuration;
-  std::optional<node_context> context;
+  std::string id;                          ///< nodes/run_file.hpp
+  std::shared_ptr<cluster::leases> leases; ///< null: there is no cluster
   std::optional<caf::actor_system> system;
   caf::actor root;
   web::http_server http;
@@ -116,6 +122,8 @@ struct node::impl {
   result<void> start_http();
   result<void> tell_ports() const;
   void put_in_force();
+  node_context context() { return {in_force.load(), id, board, io, directory, embedded_brokers, leases}; }
+  actors::child_spec membership_child();
 
   void refuse(const std::vector<std::string>& problems);
   void take(const config::reload_plan& plan);
@@ -181,9 +189,37 @@ void node::impl::put_in_force() {
     whole->brokers.at(name).host = "127.0.0.1";
     whole->brokers.at(name).port = port;
   }
-  if (context)
-    context->configuration = *whole;
   in_force.store(std::move(whole));
+}
+
+actors::child_spec node::impl::membership_child() {
+  const auto& node = configuration.node;
+  cluster::membership_config config;
+  config.me.name = node.name;
+  config.me.instance = storage::make_uuid();
+  config.me.address = node.address ? node.address->to_string() : "";
+  config.me.http = node.http ? node.http->to_string() : "";
+  for (const auto role : node.roles)
+    config.me.roles.emplace_back(config::name_of(role));
+  config.me.version = std::string{version()};
+  config.lease = configuration.cluster->lease;
+  config.open = [database = configuration.databases.at(configuration.cluster->state)] {
+    return storage::open_cluster_state(database);
+  };
+  config.wanted = [this] { return cluster::shards_of(*in_force.load()); };
+  config.held = leases;
+  config.start = [this](const storage::shard_id& shard) { start_shard(context(), shard); };
+  config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
+    stop_shard(context(), shard, std::move(on_done));
+  };
+  actors::child_spec spec;
+  spec.name = config.name;
+  spec.kind = cluster::membership_state::name;
+  spec.stop_timeout = std::chrono::seconds{30};
+  spec.start = [config](caf::actor_system& system) {
+    return caf::actor_cast<caf::actor>(system.spawn<caf::detached>(cluster::membership, config));
+  };
+  return spec;
 }
 
 node::node(config::configuration configuration) : impl_(std::make_unique<impl>(std::move(configuration))) {}
@@ -222,10 +258,14 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
                                 ? std::nullopt
                                 : std::optional<std::uint32_t>{database.connections_max});
   self.put_in_force();
-  self.context.emplace(
-    node_context{*self.in_force.load(), node_id(folder), self.board, self.io, self.directory, self.embedded_brokers});
+  self.id = node_id(folder);
+  std::vector<actors::child_spec> last;
+  if (self.configuration.cluster) {
+    self.leases = std::make_shared<cluster::leases>();
+    last.push_back(self.membership_child());
+  }
   self.system.emplace(self.system_configuration);
-  self.root = start_root(*self.system, *self.context);
+  self.root = start_root(*self.system, self.context(), std::move(last));
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {
     on_end(reason == caf::exit_reason::user_shutdown ? std::nullopt : std::optional{to_text(reason)});
   });
@@ -251,8 +291,8 @@ std::optional<actors::child_spec> node::impl::child_of(const part& change) {
   if (change.what == part::kind::removed)
     return std::nullopt;
   if (change.section == "ingest")
-    return ingest_pipeline(*context, configuration.ingest.at(change.name));
-  return publish_pipeline(*context, configuration.publish.at(change.name));
+    return ingest_pipeline(context(), configuration.ingest.at(change.name));
+  return publish_pipeline(context(), configuration.publish.at(change.name));
 }
 
 /// Who watches over what has changed: the alerter over all of it.
@@ -260,7 +300,7 @@ void node::impl::add_watchers(const std::vector<part>& parts, actors::child_chan
   const auto has = [&](const char* section) {
     return std::any_of(parts.begin(), parts.end(), [&](const part& each) { return each.section == section; });
   };
-  const auto all = watchers(*context);
+  const auto all = watchers(context());
   const auto replace = [&](const char* name) {
     const auto found = std::find_if(all.begin(), all.end(), [&](const auto& each) { return each.name == name; });
     changes.children.push_back({name, found == all.end() ? std::nullopt : std::optional{*found}});

@@ -9,11 +9,13 @@
 #include "actors/poller.hpp"
 #include "actors/presence.hpp"
 #include "actors/publisher.hpp"
+#include "cluster/shards.hpp"
 #include "nodes/version.hpp"
 #include "storage/read_ahead.hpp"
 #include "storage/tracking_archive.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace penstock::nodes {
 
@@ -24,12 +26,14 @@ namespace {
 supervisor_config supervised(const node_context& context, std::string name) {
   supervisor_config config;
   config.name = std::move(name);
-  config.restarts_max = context.configuration.supervision.restarts_max;
-  config.window = context.configuration.supervision.window;
+  config.restarts_max = context.configuration->supervision.restarts_max;
+  config.window = context.configuration->supervision.window;
   return config;
 }
 
-child_spec supervisor_of(node_context& context, supervisor_config config, std::vector<child_spec> children) {
+/// `children` is asked at each start: in a cluster, shards come and go.
+child_spec supervisor_of(const node_context& context, supervisor_config config,
+                         std::function<std::vector<child_spec>()> children) {
   child_spec spec;
   spec.name = config.name;
   spec.kind = "supervisor";
@@ -37,7 +41,7 @@ child_spec supervisor_of(node_context& context, supervisor_config config, std::v
   spec.stop_timeout = std::chrono::seconds{30};
   spec.start = [config = std::move(config), children = std::move(children),
                 directory = &context.directory](caf::actor_system& system) -> caf::actor {
-    return system.spawn(supervisor, config, children, directory);
+    return system.spawn(supervisor, config, children(), directory);
   };
   return spec;
 }
@@ -58,8 +62,8 @@ std::string writer_name(const config::ingest& pipeline, std::uint32_t lane) {
   return pipeline.name + "/batch-writer/" + std::to_string(lane);
 }
 
-child_spec writer_of(node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
-  const auto& database = context.configuration.databases.at(pipeline.database);
+child_spec writer_of(const node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
+  const auto& database = context.configuration->databases.at(pipeline.database);
   batch_writer_config config;
   config.name = writer_name(pipeline, lane);
   config.lane = lane;
@@ -74,12 +78,16 @@ child_spec writer_of(node_context& context, const config::ingest& pipeline, std:
   return child_of<batch_writer_state, caf::detached>(batch_writer, config);
 }
 
-child_spec ingestor_of(node_context& context, const config::ingest& pipeline, std::uint32_t shard) {
+std::string ingestor_name(const config::ingest& pipeline, std::uint32_t shard) {
+  return pipeline.name + "/ingestor/" + std::to_string(shard);
+}
+
+child_spec ingestor_of(const node_context& context, const config::ingest& pipeline, std::uint32_t shard) {
   ingestor_config config;
-  config.name = pipeline.name + "/ingestor/" + std::to_string(shard);
+  config.name = ingestor_name(pipeline, shard);
   config.pipeline = pipeline;
   config.shard = shard;
-  config.open_session = mqtt_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
+  config.open_session = mqtt_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.shard(pipeline.name, shard);
   config.pipeline_board = context.board.pipeline(pipeline.name);
   return child_of<ingestor_state>(ingestor, config);
@@ -89,7 +97,7 @@ bool keeps_for_a_time(const config::ingest& pipeline) {
   return pipeline.retention.count() > 0 || pipeline.dead_letters.retention.count() > 0;
 }
 
-child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
+child_spec archiver_of(const node_context& context, const config::ingest& pipeline) {
   storage::row_retention kept;
   kept.table = storage::table_of(pipeline);
   kept.rows = pipeline.retention;
@@ -98,7 +106,7 @@ child_spec archiver_of(node_context& context, const config::ingest& pipeline) {
   archiver_config config;
   config.name = pipeline.name + "/archiver";
   config.work = "rows and dead letters deleted that were older than they are kept";
-  config.open = [database = context.configuration.databases.at(pipeline.database),
+  config.open = [database = context.configuration->databases.at(pipeline.database),
                  board = context.board.database(pipeline.database),
                  kept]() -> result<std::unique_ptr<storage::retention_task>> {
     auto store = storage::open(database, storage::access::read_write, {}, board);
@@ -113,14 +121,14 @@ std::string poller_name(const config::publish& pipeline) { return pipeline.name 
 
 const config::database& tracking_database(const node_context& context, const config::publish& pipeline) {
   const auto& name = pipeline.tracking.database.empty() ? pipeline.database : pipeline.tracking.database;
-  return context.configuration.databases.at(name);
+  return context.configuration->databases.at(name);
 }
 
-child_spec poller_of(node_context& context, const config::publish& pipeline) {
+child_spec poller_of(const node_context& context, const config::publish& pipeline) {
   poller_config config;
   config.name = poller_name(pipeline);
   config.pipeline = pipeline;
-  const auto& source = context.configuration.databases.at(pipeline.database);
+  const auto& source = context.configuration->databases.at(pipeline.database);
   const auto& tracking = tracking_database(context, pipeline);
   config.open_source = [database = source, pipeline,
                         board = context.board.database(source.name)]() -> result<std::unique_ptr<storage::source>> {
@@ -147,14 +155,18 @@ child_spec poller_of(node_context& context, const config::publish& pipeline) {
   config.board = context.board.publish(pipeline.name);
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
     config.shards.push_back(context.board.publish_shard(pipeline.name, shard));
+  if (context.leases)
+    config.holds = [leases = context.leases, name = pipeline.name](std::uint32_t shard, monotonic since) {
+      return leases->holds({name, shard}, since, std::chrono::steady_clock::now());
+    };
   return child_of<poller_state, caf::detached>(poller, config);
 }
 
-child_spec archiver_of(node_context& context, const config::publish& pipeline) {
+child_spec archiver_of(const node_context& context, const config::publish& pipeline) {
   storage::record_retention kept;
   kept.after = pipeline.archive.after;
   kept.keep = pipeline.archive.keep;
-  kept.open_source = [database = context.configuration.databases.at(pipeline.database), pipeline,
+  kept.open_source = [database = context.configuration->databases.at(pipeline.database), pipeline,
                       board = context.board.database(pipeline.database)] {
     return storage::open_source(database, pipeline, board);
   };
@@ -175,12 +187,16 @@ child_spec archiver_of(node_context& context, const config::publish& pipeline) {
   return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
-child_spec publisher_of(node_context& context, const config::publish& pipeline, std::uint32_t shard) {
+std::string publisher_name(const config::publish& pipeline, std::uint32_t shard) {
+  return pipeline.name + "/publisher/" + std::to_string(shard);
+}
+
+child_spec publisher_of(const node_context& context, const config::publish& pipeline, std::uint32_t shard) {
   publisher_config config;
-  config.name = pipeline.name + "/publisher/" + std::to_string(shard);
+  config.name = publisher_name(pipeline, shard);
   config.shard = shard;
   config.open_session =
-    publish_sessions(context.io, context.configuration.brokers.at(pipeline.broker), pipeline, shard);
+    publish_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
   config.board = context.board.publish_shard(pipeline.name, shard);
   config.id_only_in_properties =
     pipeline.qos == 1 && std::none_of(pipeline.fields.begin(), pipeline.fields.end(), [](const auto& field) {
@@ -196,20 +212,53 @@ void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& in
 
 } // namespace
 
-child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline) {
-  std::vector<child_spec> children;
+namespace {
+
+/// What is done once for a pipeline goes with its first shard, or lane.
+std::vector<child_spec> lane_children(const node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
+  context.board.place_writer(pipeline.name, lane, true);
+  std::vector<child_spec> children{writer_of(context, pipeline, lane)};
+  if (lane == 0 && keeps_for_a_time(pipeline))
+    children.push_back(archiver_of(context, pipeline));
+  return children;
+}
+
+std::vector<child_spec> shard_children(const node_context& context, const config::ingest& pipeline,
+                                       std::uint32_t shard) {
+  context.board.place(pipeline.name, shard, true);
+  return {ingestor_of(context, pipeline, shard)};
+}
+
+std::vector<child_spec> shard_children(const node_context& context, const config::publish& pipeline,
+                                       std::uint32_t shard) {
+  context.board.place(pipeline.name, shard, true);
+  std::vector<child_spec> children{publisher_of(context, pipeline, shard)};
+  if (shard == 0)
+    children.push_back(archiver_of(context, pipeline));
+  return children;
+}
+
+void append(std::vector<child_spec>& all, std::vector<child_spec> some) {
+  std::move(some.begin(), some.end(), std::back_inserter(all));
+}
+
+} // namespace
+
+child_spec ingest_pipeline(const node_context& context, const config::ingest& pipeline) {
   std::vector<std::string> writers;
   std::vector<std::string> ingestors;
   for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane) {
-    children.push_back(writer_of(context, pipeline, lane));
-    writers.push_back(children.back().name);
+    writers.push_back(writer_name(pipeline, lane));
+    context.board.writer(pipeline.name, lane);
+    if (context.leases)
+      context.board.place_writer(pipeline.name, lane, false);
   }
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
-    children.push_back(ingestor_of(context, pipeline, shard));
-    ingestors.push_back(children.back().name);
+    ingestors.push_back(ingestor_name(pipeline, shard));
+    context.board.shard(pipeline.name, shard);
+    if (context.leases)
+      context.board.place(pipeline.name, shard, false);
   }
-  if (keeps_for_a_time(pipeline))
-    children.push_back(archiver_of(context, pipeline));
   auto config = supervised(context, pipeline.name);
   // Whoever is new is made known to those of the other kind.
   config.on_start = [writers, ingestors](const std::string& child, const auto& find) {
@@ -218,17 +267,26 @@ child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline
         if (child == writers[lane] || child == ingestor)
           announce(lane, find(writers[lane]), find(ingestor));
   };
-  return supervisor_of(context, std::move(config), std::move(children));
+  return supervisor_of(context, std::move(config), [context, pipeline] {
+    std::vector<child_spec> children;
+    for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane)
+      if (context.runs({cluster::lanes_of(pipeline.name), lane}))
+        append(children, lane_children(context, pipeline, lane));
+    for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
+      if (context.runs({pipeline.name, shard}))
+        append(children, shard_children(context, pipeline, shard));
+    return children;
+  });
 }
 
-child_spec publish_pipeline(node_context& context, const config::publish& pipeline) {
-  std::vector<child_spec> children{poller_of(context, pipeline)};
+child_spec publish_pipeline(const node_context& context, const config::publish& pipeline) {
   std::vector<std::string> publishers;
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
-    children.push_back(publisher_of(context, pipeline, shard));
-    publishers.push_back(children.back().name);
+    publishers.push_back(publisher_name(pipeline, shard));
+    context.board.publish_shard(pipeline.name, shard);
+    if (context.leases)
+      context.board.place(pipeline.name, shard, false);
   }
-  children.push_back(archiver_of(context, pipeline));
   auto config = supervised(context, pipeline.name);
   config.on_start = [poller = poller_name(pipeline), publishers](const std::string& child, const auto& find) {
     const auto source = find(poller);
@@ -237,12 +295,34 @@ child_spec publish_pipeline(node_context& context, const config::publish& pipeli
         if (const auto target = find(publisher); source && target)
           caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
   };
-  return supervisor_of(context, std::move(config), std::move(children));
+  return supervisor_of(context, std::move(config), [context, pipeline] {
+    std::vector<child_spec> children{poller_of(context, pipeline)};
+    for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
+      if (context.runs({pipeline.name, shard}))
+        append(children, shard_children(context, pipeline, shard));
+    return children;
+  });
+}
+
+std::vector<child_spec> children_of(const node_context& context, const storage::shard_id& shard) {
+  const auto& configuration = *context.configuration;
+  const auto pipeline = cluster::pipeline_of(shard);
+  const auto publish = configuration.publish.find(pipeline);
+  if (publish != configuration.publish.end() && shard.shard < publish->second.shards)
+    return shard_children(context, publish->second, shard.shard);
+  const auto ingest = configuration.ingest.find(pipeline);
+  if (ingest == configuration.ingest.end())
+    return {};
+  if (cluster::is_lane(shard))
+    return shard.shard < ingest->second.writers ? lane_children(context, ingest->second, shard.shard)
+                                                : std::vector<child_spec>{};
+  return shard.shard < ingest->second.shards ? shard_children(context, ingest->second, shard.shard)
+                                             : std::vector<child_spec>{};
 }
 
 /// The alerts share the connection of the presence where they have the same broker.
-std::vector<child_spec> watchers(node_context& context) {
-  const auto& configuration = context.configuration;
+std::vector<child_spec> watchers(const node_context& context) {
+  const auto& configuration = *context.configuration;
   const auto& control = configuration.control;
   const auto& alerts = configuration.alerts;
   std::vector<child_spec> children;
@@ -267,19 +347,21 @@ std::vector<child_spec> watchers(node_context& context) {
   return children;
 }
 
-caf::actor start_root(caf::actor_system& system, node_context& context) {
+caf::actor start_root(caf::actor_system& system, const node_context& context, std::vector<child_spec> last) {
   std::vector<child_spec> children;
-  children.reserve(context.embedded_brokers.size() + context.configuration.ingest.size() +
-                   context.configuration.publish.size() + 3);
+  children.reserve(context.embedded_brokers.size() + context.configuration->ingest.size() +
+                   context.configuration->publish.size() + 3);
   for (const auto& [name, process] : context.embedded_brokers)
     children.push_back(embedded_broker_child(name, process, context.board));
-  for (const auto& [unused, pipeline] : context.configuration.ingest)
+  for (const auto& [unused, pipeline] : context.configuration->ingest)
     children.push_back(ingest_pipeline(context, pipeline));
-  for (const auto& [unused, pipeline] : context.configuration.publish)
+  for (const auto& [unused, pipeline] : context.configuration->publish)
     children.push_back(publish_pipeline(context, pipeline));
   for (auto& child : watchers(context))
     children.push_back(std::move(child));
   auto config = supervised(context, "root");
+  config.stop_in_reverse = !last.empty();
+  append(children, std::move(last));
   return system.spawn(supervisor, std::move(config), std::move(children), &context.directory);
 }
 

@@ -26,6 +26,7 @@
 
 #include "actors/directory.hpp"
 #include "actors/supervisor.hpp"
+#include "cluster/leases.hpp"
 #include "config/config.hpp"
 #include "mqtt/client.hpp"
 #include "mqtt/embedded_broker.hpp"
@@ -37,26 +38,33 @@
 
 namespace penstock::nodes {
 
-/// What actors share. Outlives the actor system's actors.
+/// What actors share; outlives the actor system's actors. A copy is cheap, and stays with its configuration.
 struct node_context {
-  config::configuration configuration; ///< in force; embedded brokers have their ports
-  std::string node_id;                 ///< nodes/run_file.hpp
+  std::shared_ptr<const config::configuration> configuration; ///< in force; embedded brokers have their ports
+  std::string node_id;                                        ///< nodes/run_file.hpp
   telemetry::board& board;
   mqtt::io_thread& io;
   actors::actor_directory& directory;
   std::map<std::string, std::shared_ptr<mqtt::embedded_broker>> embedded_brokers;
+  std::shared_ptr<cluster::leases> leases; ///< null: there is no cluster, and all shards run here
+
+  bool runs(const storage::shard_id& shard) const { return !leases || leases->owns(shard); }
 };
 
 /// The supervisor of one ingest pipeline.
-actors::child_spec ingest_pipeline(node_context& context, const config::ingest& pipeline);
+actors::child_spec ingest_pipeline(const node_context& context, const config::ingest& pipeline);
 
 /// The supervisor of one publish pipeline.
-actors::child_spec publish_pipeline(node_context& context, const config::publish& pipeline);
+actors::child_spec publish_pipeline(const node_context& context, const config::publish& pipeline);
+
+/// The children of a pipeline's supervisor that run a shard, or a lane (cluster/shards.hpp).
+std::vector<actors::child_spec> children_of(const node_context& context, const storage::shard_id& shard);
 
 /// "presence", "presence/alerts" and "alerter", as far as the configuration has them.
-std::vector<actors::child_spec> watchers(node_context& context);
+std::vector<actors::child_spec> watchers(const node_context& context);
 
-/// The whole tree. `context` must outlive it.
-caf::actor start_root(caf::actor_system& system, node_context& context);
+/// The whole tree; `last` is started last, and ended first.
+caf::actor start_root(caf::actor_system& system, const node_context& context,
+                      std::vector<actors::child_spec> last = {});
 
 } // namespace penstock::nodes

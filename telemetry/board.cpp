@@ -262,6 +262,29 @@ void board::alerts(std::vector<alert_status> seen) {
   alerts_ = std::move(seen);
 }
 
+namespace {
+void place_in(std::set<std::uint32_t>& elsewhere, std::uint32_t number, bool here) {
+  if (here)
+    elsewhere.erase(number);
+  else
+    elsewhere.insert(number);
+}
+} // namespace
+
+void board::place(const std::string& pipeline, std::uint32_t shard, bool here) {
+  const std::lock_guard lock{mutex_};
+  if (const auto ingest = pipelines_.find(pipeline); ingest != pipelines_.end())
+    place_in(ingest->second.elsewhere, shard, here);
+  if (const auto publish = publishes_.find(pipeline); publish != publishes_.end())
+    place_in(publish->second.elsewhere, shard, here);
+}
+
+void board::place_writer(const std::string& pipeline, std::uint32_t lane, bool here) {
+  const std::lock_guard lock{mutex_};
+  if (const auto ingest = pipelines_.find(pipeline); ingest != pipelines_.end())
+    place_in(ingest->second.writers_elsewhere, lane, here);
+}
+
 void board::trim_ingest(const std::string& pipeline, std::uint32_t shards, std::uint32_t writers) {
   std::lock_guard lock{mutex_};
   const auto found = pipelines_.find(pipeline);
@@ -343,16 +366,20 @@ pipeline_status board::status_of(const std::string& name, const pipeline_slot& s
   pipeline.name = name;
   pipeline.latency = slot.pipeline->latency();
   for (const auto& [lane, writer] : slot.writers)
-    pipeline.writers.push_back(writer->status());
+    if (!slot.writers_elsewhere.contains(lane))
+      pipeline.writers.push_back(writer->status());
   pipeline.writer = together(pipeline.writers);
   for (const auto& [number, shard] : slot.shards) {
-    const auto& status = pipeline.shards.emplace_back(shard->status(now, now_monotonic));
+    auto status = shard->status(now, now_monotonic);
     pipeline.account += status.account;
+    if (slot.elsewhere.contains(number))
+      continue;
     pipeline.credit += status.credit;
     pipeline.unacknowledged_bytes += status.unacknowledged_bytes;
     pipeline.lag = std::max(pipeline.lag, status.lag);
     pipeline.received_rate += status.received_rate;
     pipeline.committed_rate += status.committed_rate;
+    pipeline.shards.push_back(std::move(status));
   }
   return pipeline;
 }
@@ -363,12 +390,15 @@ publish_status board::status_of(const std::string& name, const publish_slot& slo
   pipeline.name = name;
   pipeline.shards.reserve(slot.shards.size());
   for (const auto& [number, shard] : slot.shards) {
-    const auto& status = pipeline.shards.emplace_back(shard->status(now_monotonic));
+    auto status = shard->status(now_monotonic);
     pipeline.account += status.account;
+    if (slot.elsewhere.contains(number))
+      continue;
     pipeline.reclaimed += status.reclaimed;
     pipeline.backlog += status.backlog;
     pipeline.sent_rate += status.sent_rate;
     pipeline.lag.merge(status.lag);
+    pipeline.shards.push_back(std::move(status));
   }
   return pipeline;
 }

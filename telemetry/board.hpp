@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -226,6 +227,10 @@ public:
   std::shared_ptr<database_board> database(const std::string& name,
                                            std::optional<std::uint32_t> connections_max = std::nullopt);
 
+  /// In a cluster: a shard or a lane runs here, or does not any more. Then it is not shown, but its account stays in
+  /// its pipeline's.
+  void place(const std::string& pipeline, std::uint32_t shard, bool here);
+  void place_writer(const std::string& pipeline, std::uint32_t lane, bool here);
   /// Shards and writers from these numbers on are not shown any more; with no shards the pipeline as a whole.
   void trim_ingest(const std::string& pipeline, std::uint32_t shards, std::uint32_t writers);
   void trim_publish(const std::string& pipeline, std::uint32_t shards);
@@ -261,10 +266,13 @@ private:
     std::shared_ptr<pipeline_board> pipeline;
     std::map<std::uint32_t, std::shared_ptr<writer_board>> writers;
     std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
+    std::set<std::uint32_t> writers_elsewhere;
+    std::set<std::uint32_t> elsewhere; ///< shards
   };
   struct publish_slot {
     std::shared_ptr<publish_board> pipeline = std::make_shared<publish_board>();
     std::map<std::uint32_t, std::shared_ptr<publish_shard_board>> shards;
+    std::set<std::uint32_t> elsewhere;
   };
   pipeline_slot& slot_of(const std::string& pipeline);
   static pipeline_status status_of(const std::string& name, const pipeline_slot& slot, wall_time now,
