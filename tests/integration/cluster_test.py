@@ -1,0 +1,177 @@
+"""Several nodes publish and ingest together: whatever becomes of any of them, nothing is lost and nothing repeated."""
+
+import pathlib
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import database_server  # noqa: E402
+from harness import SOAK, Node, run_command, wait_until  # noqa: E402
+from publish_test import Plant, PublishCase, Receiver, Sqlite  # noqa: E402
+
+ROWS = 100_000 if SOAK else 30_000
+SECONDS = 120 if SOAK else 40
+LEASE = 1.0
+
+CONFIGURATION = """
+data: ./data
+cluster: {{name: plant-7, state: {state}, lease: 1s}}
+nodes:
+{nodes}
+brokers:
+  main: {{url: "mqtt://127.0.0.1:{port}", reconnect_max: 500ms}}
+databases:
+  plant: {{url: "{database}", busy_timeout: 2s{limits}}}
+{databases}
+publish:
+  TableA:
+    database: plant
+    table: TableA
+    key: RecordId
+    order: CreatedAt
+    shard_by: MonitorId
+    shards: 9
+    broker: main
+    topic: "data/tableA/{{MonitorId}}"
+    qos: {qos}
+    fields: {{RecordId: id, MonitorId: monitor, Reading: value, CreatedAt: created}}
+    detect: {{poll: 50ms, late_for: 1m}}
+"""
+
+
+class Members:
+    """The nodes of a cluster, by name."""
+
+    def __init__(self, case: "ClusterCase", names: str):
+        self.case = case
+        self.running: dict[str, Node] = {}
+        for name in names:
+            self.start(name)
+
+    def start(self, name: str) -> Node:
+        self.running[name] = self.case.keep(Node(self.case.folder, self.case.config, name))
+        return self.running[name]
+
+    def status(self, name: str) -> dict:
+        return self.running[name].status()
+
+    def owned(self, name: str) -> set[int]:
+        """Shards that run there, by what the node says itself."""
+        return {shard["shard"] for shard in self.status(name)["publish"]["TableA"]["shards"]}
+
+
+class ClusterCase(PublishCase):
+    def begin_cluster(self, server, names: str = "abc", qos: int = 2, state: str = "plant", databases: str = ""):
+        self.broker = self.mosquitto("max_queued_messages 0\n")
+        self.plant = Plant(server)
+        self.receiver = Receiver(self.broker.port)
+        self.config = self.folder / "cluster.yaml"
+        self.config.write_text(CONFIGURATION.format(
+            nodes="".join(f"  {name}: {{address: 127.0.0.1:0, http: 127.0.0.1:0, admin: true}}\n" for name in "abcd"),
+            port=self.broker.port, database=server.url, qos=qos, state=state, databases=databases,
+            limits="" if server.url.startswith("sqlite") else ", connect_timeout: 2s, statement_timeout: 5s"))
+        self.members = Members(self, names)
+
+    def shards_at(self, names: str) -> dict[str, set[int]]:
+        return {name: self.members.owned(name) for name in names}
+
+    def wait_for_shards(self, names: str, patience: float = 30):
+        """Returns when each of the shards runs at one of these nodes."""
+        def complete():
+            at = [shard for owned in self.shards_at(names).values() for shard in owned]
+            return sorted(at) == list(range(9))
+
+        wait_until(complete, f"all shards run at one of {names}", patience)
+
+
+class Publishing(ClusterCase):
+    def setUp(self):
+        super().setUp()
+        self.server = self.keep(database_server.Postgresql(self.folder / "server"))
+
+    def test_shards_spread_and_move_and_nothing_is_sent_twice(self):
+        self.begin_cluster(self.server, "ab")
+        for node in self.members.running.values():
+            node.ready()
+        self.wait_for_shards("ab")
+        feeding = self.feed(ROWS // 3, 15)
+        time.sleep(2)
+        self.members.start("c").up()
+        self.wait_for_shards("abc")
+        time.sleep(1)
+        moved = min(self.members.owned("a"))
+        run_command("cluster", "move", f"TableA/{moved}", "b", "--config", self.config)
+        wait_until(lambda: moved in self.members.owned("b"), "the shard is at b", 20)
+        run_command("cluster", "drain", "b", "--config", self.config)
+        wait_until(lambda: not self.members.owned("b"), "b is empty", 30)
+        self.wait_for_shards("ac")
+        self.assertEqual(self.members.running["c"].stop(), 0)
+        self.wait_for_shards("a")
+        feeding.join()
+        self.wait_for(ROWS // 3)
+        self.assert_exactly_once(range(1, ROWS // 3 + 1))
+        for name in "ab":
+            self.assertEqual(self.members.running[name].stop(), 0)
+
+    def test_nodes_are_killed_stopped_and_continued(self):
+        self.begin_cluster(self.server)
+        self.wait_for_nodes()
+        feeding = self.feed(ROWS, SECONDS)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            time.sleep(self.random.uniform(0.2, 3))
+            name = self.random.choice("abc")
+            node = self.members.running[name]
+            match self.random.choice(["kill", "pause", "stop", "kill"]):
+                case "kill":
+                    node.kill()
+                    time.sleep(self.random.uniform(0, 2 * LEASE))
+                    self.members.start(name)
+                case "pause":  # as a machine that hangs: its shards are taken, and it comes back a zombie
+                    node.signal(signal.SIGSTOP)
+                    time.sleep(self.random.uniform(0.5, 4) * LEASE)
+                    node.signal(signal.SIGCONT)
+                case "stop":
+                    self.assertEqual(node.stop(), 0, node.log.read_text()[-3000:])
+                    self.members.start(name)
+        feeding.join()
+        self.wait_for(ROWS)
+        self.assert_exactly_once(range(1, ROWS + 1))
+        for node in self.members.running.values():
+            self.assertEqual(node.stop(), 0)
+
+    def wait_for_nodes(self):
+        for node in self.members.running.values():
+            node.up()
+        self.wait_for_shards("abc")
+
+
+class OnOneMachine(ClusterCase):
+    """Several processes and one SQLite file."""
+
+    def test_a_killed_node_is_replaced_within_its_lease_and_a_second(self):
+        plant = Sqlite(self.folder / "plant")
+        self.begin_cluster(plant, state="state", databases=f'  state: {{url: "sqlite:{self.folder}/state.db"}}')
+        for node in self.members.running.values():
+            node.up()
+        self.wait_for_shards("abc")
+        feeding = self.feed(6_000, 12)
+        time.sleep(3)
+        lost = self.members.owned("b")
+        self.members.running["b"].kill()
+        began = time.monotonic()
+        self.wait_for_shards("ac")
+        took = time.monotonic() - began
+        self.assertTrue(lost)
+        feeding.join()
+        self.wait_for(6_000)
+        self.assert_exactly_once(range(1, 6_001))
+        print(f"\n{len(lost)} shards of a killed node were taken after {took:.2f} s")
+        for name in "ac":
+            self.assertEqual(self.members.running[name].stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
