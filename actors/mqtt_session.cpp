@@ -56,13 +56,15 @@ mqtt::client_options client_options_of(const std::string& installation, const co
 }
 
 session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
-                              std::uint32_t shard) {
-  return [&io, broker, pipeline, shard](const std::string& installation, session_handlers handlers) {
+                              std::uint32_t shard, std::function<bool(bool, monotonic)> may_dial) {
+  return [&io, broker, pipeline, shard, may_dial = std::move(may_dial)](const std::string& installation,
+                                                                        session_handlers handlers) {
     mqtt::client_handlers callbacks;
     callbacks.on_burst = std::move(handlers.on_burst);
     callbacks.on_state = std::move(handlers.on_state);
-    return std::make_unique<mqtt_session>(io, client_options_of(installation, broker, pipeline, shard),
-                                          std::move(callbacks));
+    auto options = client_options_of(installation, broker, pipeline, shard);
+    options.may_dial = may_dial;
+    return std::make_unique<mqtt_session>(io, std::move(options), std::move(callbacks));
   };
 }
 

@@ -19,7 +19,8 @@ mqtt::client_options client_options_of(const std::string& installation, const co
                                        const config::ingest& pipeline, std::uint32_t shard);
 
 /// Sessions of `pipeline`'s shard on `broker`, on `io`, which must outlive them. Several shards share one subscription.
+/// `may_dial`: of mqtt::client_options.
 session_factory mqtt_sessions(mqtt::io_thread& io, const config::broker& broker, const config::ingest& pipeline,
-                              std::uint32_t shard);
+                              std::uint32_t shard, std::function<bool(bool, monotonic)> may_dial = {});
 
 } // namespace penstock::actors

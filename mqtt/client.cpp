@@ -3,6 +3,7 @@
 #include "core/assert.hpp"
 #include "core/backoff.hpp"
 #include "core/read_pace.hpp"
+#include "mqtt/reason.hpp"
 #include "mqtt/session.hpp"
 #include "mqtt/transport.hpp"
 #include "telemetry/log.hpp"
@@ -43,6 +44,7 @@ constexpr std::size_t full_read_bytes_tls = std::size_t{12} * 1024;
 /// A connection that lasted this long was a success, and the next failure begins a new series of attempts.
 constexpr auto stable_after = 2s;
 constexpr auto stop_timeout = 2s;
+constexpr auto may_dial_every = 100ms;
 constexpr monotonic never = monotonic::max();
 
 } // namespace
@@ -138,6 +140,8 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   const client_handlers handlers;
   session conversation;
   backoff pauses;
+  bool taken_over = false; ///< the last connection, as far as one can tell
+  monotonic down_since;
   phase now_in = phase::idle;
   std::shared_ptr<transport> connection;
   std::uint64_t connections = 0; ///< dialled so far
@@ -232,6 +236,10 @@ void client::impl::start() {
 }
 
 void client::impl::want_to_dial() {
+  if (!options.on_request && options.may_dial && !options.may_dial(taken_over, down_since)) {
+    now_in = phase::waiting;
+    return retry_after(may_dial_every);
+  }
   if (!options.on_request)
     return dial();
   now_in = phase::waiting;
@@ -290,6 +298,10 @@ void client::impl::fail(const error& reason) {
   const bool was_connected = now_in == phase::connected;
   const bool fall_back = conversation.fell_back();
   const std::uint8_t broker_reason = conversation.broker_reason();
+  if (was_connected) {
+    taken_over = reported.protocol == 5 ? broker_reason == mqtt::reason::session_taken_over : true;
+    down_since = steady_clock::now();
+  }
   now_in = phase::waiting;
   drop_connection();
   if (was_connected && steady_clock::now() - connected_at >= stable_after)

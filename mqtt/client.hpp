@@ -49,6 +49,9 @@ struct client_options {
   /// The caller is asked before each connection (on_dial), and says after each CONNACK when publishing may go on
   /// (`proceed`): so that nobody publishes who does not own the session any more.
   bool on_request = false;
+  /// Asked before each connection, on the io thread; false: asked again a little later. `taken_over`: somebody else has
+  /// connected with the client id, or (MQTT 3.1.1) may have, at `since`. Empty: nobody else has a right to it.
+  std::function<bool(bool taken_over, monotonic since)> may_dial;
   /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
   /// (mqtt/session.hpp).
   bool release_by_caller = false;

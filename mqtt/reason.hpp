@@ -11,6 +11,7 @@ namespace penstock::mqtt {
 /// Reason codes of MQTT 5 that somebody decides by [MQTT5 2.4].
 namespace reason {
 inline constexpr std::uint8_t refused_from = 0x80; ///< this one and those above are refusals
+inline constexpr std::uint8_t session_taken_over = 0x8E;
 inline constexpr std::uint8_t packet_id_not_found = 0x92;
 inline constexpr std::uint8_t quota_exceeded = 0x97;
 } // namespace reason

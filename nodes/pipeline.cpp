@@ -78,6 +78,15 @@ child_spec writer_of(const node_context& context, const config::ingest& pipeline
   return child_of<batch_writer_state, caf::detached>(batch_writer, config);
 }
 
+/// Take-over works both ways: who was cut off by a successor and dialled again would cut that one off.
+std::function<bool(bool, monotonic)> may_dial(const node_context& context, const storage::shard_id& shard) {
+  if (!context.leases)
+    return {};
+  return [leases = context.leases, shard](bool taken_over, monotonic since) {
+    return taken_over ? leases->holds(shard, since, std::chrono::steady_clock::now()) : leases->owns(shard);
+  };
+}
+
 std::string ingestor_name(const config::ingest& pipeline, std::uint32_t shard) {
   return pipeline.name + "/ingestor/" + std::to_string(shard);
 }
@@ -87,7 +96,8 @@ child_spec ingestor_of(const node_context& context, const config::ingest& pipeli
   config.name = ingestor_name(pipeline, shard);
   config.pipeline = pipeline;
   config.shard = shard;
-  config.open_session = mqtt_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
+  config.open_session = mqtt_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard,
+                                      may_dial(context, {pipeline.name, shard}));
   config.board = context.board.shard(pipeline.name, shard);
   config.pipeline_board = context.board.pipeline(pipeline.name);
   return child_of<ingestor_state>(ingestor, config);

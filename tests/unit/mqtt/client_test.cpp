@@ -271,6 +271,32 @@ TEST(client, notices_that_the_broker_has_lost_its_session) {
   EXPECT_TRUE(receiver.seen.now().session_lost);
 }
 
+TEST(client, asks_before_it_takes_back_what_another_has_taken_over) {
+  for (const auto version : {config::mqtt_version::v5, config::mqtt_version::v3_1_1}) {
+    test_broker broker;
+    io_thread io;
+    std::atomic<bool> allowed = false;
+    std::atomic<int> refused = 0;
+    auto options = broker.options("same", {"t"});
+    options.broker.version = version;
+    options.may_dial = [&](bool taken_over, monotonic) {
+      if (taken_over && !allowed)
+        ++refused;
+      return !taken_over || allowed;
+    };
+    party first{io, options};
+    ASSERT_TRUE(first.connected());
+    party second{io, broker.options("same", {"t"})};
+    ASSERT_TRUE(second.connected());
+    ASSERT_TRUE(first.seen.await([&] { return !first.seen.state.connected; }));
+    while (refused < 2)
+      std::this_thread::yield();
+    EXPECT_EQ(second.seen.now().connects, 1u);
+    allowed = true;
+    EXPECT_TRUE(first.seen.await([&] { return first.seen.state.connects >= 2; }));
+  }
+}
+
 TEST(client, runs_no_handler_once_it_is_destroyed) {
   test_broker broker;
   io_thread io;
