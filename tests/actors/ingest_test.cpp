@@ -24,7 +24,10 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
                 std::shared_ptr<scripted_writer_state> seen) {
   set_quiet_handlers(self);
   return {
-    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor) { seen->ingestor = ingestor; },
+    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t) {
+      seen->ingestor = ingestor;
+    },
+    [](messages::detach_atom, const messages::ingestor_actor&) {},
     [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&) {
       const std::vector types{column_type::text};
       auto view = record::frame_view::open(frame, types);
@@ -41,15 +44,20 @@ struct demand_test : testing::pipeline_fixture {
   std::shared_ptr<scripted_writer_state> seen = std::make_shared<scripted_writer_state>();
   messages::ingestor_actor ingestor;
 
+  template <class Message>
+  void send_from(const messages::batch_writer_actor& sender, Message content) {
+    ingestor->enqueue(caf::actor_cast<caf::strong_actor_ptr>(sender), caf::make_message_id(),
+                      caf::make_message(std::move(content)), nullptr);
+  }
   void attach(std::uint32_t records) {
     writer = system.spawn(scripted_writer, seen);
     ingestor = spawn_ingestor(broker);
     settle();
-    caf::anon_send(ingestor, messages::attached{0, "installation", records});
+    send_from(writer, messages::attached{0, "installation", records});
     settle();
   }
   void demand(std::uint32_t records) {
-    caf::anon_send(ingestor, messages::demand{0, records});
+    send_from(writer, messages::demand{0, records});
     settle();
   }
   void commit(std::uint64_t chunk, std::uint32_t stored) {
@@ -65,7 +73,7 @@ TEST_F(demand_test, no_session_is_opened_before_the_database_is) {
   ingestor = spawn_ingestor(broker);
   settle();
   EXPECT_FALSE(broker->open);
-  caf::anon_send(ingestor, messages::attached{0, "installation", 5});
+  send_from(writer, messages::attached{0, "installation", 5});
   settle();
   EXPECT_TRUE(broker->started);
   EXPECT_THAT(broker->installations, ElementsAre("installation"));
@@ -128,7 +136,7 @@ TEST_F(demand_test, a_new_writer_gets_what_the_former_one_never_confirmed) {
   introduce(ingestor);
   settle();
   EXPECT_THAT(seen->frames, IsEmpty());
-  caf::anon_send(ingestor, messages::attached{0, "installation", 10});
+  send_from(writer, messages::attached{0, "installation", 10});
   settle();
   EXPECT_THAT(seen->frames, ElementsAre(4));
   EXPECT_THAT(broker->installations, ElementsAre("installation")); // the session lived on
