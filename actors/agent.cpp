@@ -132,6 +132,7 @@ void agent_state::on_neighbours(const neighbours& now) {
     config.board->forget(name);
     peers.erase(current);
   }
+  look_around();
   const auto before = std::exchange(own, now.own);
   for (const auto& [lane, epoch] : own)
     if (const auto known = before.find(lane); known == before.end() || known->second != epoch)
@@ -275,18 +276,27 @@ void agent_state::on_lane_writer(const lane_writer& told) {
 
 // --- this node ---
 
+/// Supervisors tell of their children; but not an agent that was not there yet.
+void agent_state::look_around() {
+  for (const auto& name : config.directory->names())
+    on_started(name, caf::actor_cast<caf::strong_actor_ptr>(config.directory->find(name)));
+}
+
 void agent_state::on_started(const std::string& child, const caf::strong_actor_ptr& handle) {
   if (!handle)
     return;
   if (const auto lane = parts_of(child, "batch-writer")) {
+    const auto address = caf::actor_cast<caf::actor_addr>(handle);
+    if (std::exchange(local[*lane], address) == address)
+      return;
     self->monitor(handle);
-    local[*lane] = caf::actor_cast<caf::actor_addr>(handle);
     announce(*lane);
     tell_peers(*lane);
   } else if (const auto shard = parts_of(child, "ingestor")) {
-    self->monitor(handle);
     const auto& pipeline = shard->first;
-    ingestors[pipeline].insert(caf::actor_cast<caf::actor_addr>(handle));
+    if (!ingestors[pipeline].insert(caf::actor_cast<caf::actor_addr>(handle)).second)
+      return;
+    self->monitor(handle);
     for (auto each = remote.lower_bound({pipeline, 0}); each != remote.end() && each->first.first == pipeline; ++each)
       if (const auto writer = writer_of(each->first))
         self->send(caf::actor_cast<ingestor_actor>(handle), writer_atom_v, each->first.second, writer);
@@ -355,11 +365,6 @@ agent_actor::behavior_type agent(agent_actor::stateful_pointer<agent_state> self
     [self](const neighbours_ptr& now) { self->state.on_neighbours(*now); },
     [self](started_atom, const std::string& child, const caf::strong_actor_ptr& handle) {
       self->state.on_started(child, handle);
-    },
-    [self](check_atom) {
-      const auto& directory = *self->state.config.directory;
-      for (const auto& name : directory.names())
-        self->state.on_started(name, caf::actor_cast<caf::strong_actor_ptr>(directory.find(name)));
     },
     [self](const hello& theirs) { return self->state.on_hello(theirs); },
     [self](const lane_writer& told) { self->state.on_lane_writer(told); },

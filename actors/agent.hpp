@@ -37,7 +37,7 @@ struct agent_config {
   /// Without it an address is dialled as it is.
   std::function<result<std::string>(const std::string& host, std::uint16_t port)> probe;
   std::shared_ptr<telemetry::link_board> board;
-  const actor_directory* directory = nullptr; ///< where it finds, at its start, who is there already
+  const actor_directory* directory = nullptr; ///< where it finds who is there already
   std::chrono::milliseconds timeout{3'000};   ///< for an answer of a peer, or of CAF's connect
   std::chrono::milliseconds retry_min{100};
   std::chrono::milliseconds retry_max{3'000};
@@ -91,6 +91,7 @@ struct agent_state {
   void link_up(const messages::hello& theirs, const messages::agent_actor& agent);
   void link_down(const std::string& name, const std::string& reason);
   void on_lane_writer(const messages::lane_writer& told);
+  void look_around();
   void on_started(const std::string& child, const caf::strong_actor_ptr& handle);
   void on_down(const caf::down_msg& down);
   caf::strong_actor_ptr writer_of(const lane_id& lane) const;

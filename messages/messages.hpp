@@ -255,11 +255,11 @@ using alerter_actor = caf::typed_actor<reacts<check_atom>>; // its own
 
 /// The one of a node that speaks with the agents of the others: keeps the links, and makes batch-writers known over
 /// them.
-using agent_actor = caf::typed_actor<reacts<neighbours_ptr>,                                   // from the membership
-                                     reacts<started_atom, std::string, caf::strong_actor_ptr>, // a child, by its name
-                                     reacts<check_atom>,                         // from the supervisor: at its start
-                                     answers<hello, hello>, reacts<lane_writer>, // from other agents
-                                     reacts<retry_atom>, reacts<retry_atom, std::string, std::uint64_t>>; // its own
+using agent_actor =
+  caf::typed_actor<reacts<neighbours_ptr>, // from the membership, each time that it has renewed its lease
+                   reacts<started_atom, std::string, caf::strong_actor_ptr>, // from a supervisor: a child, by its name
+                   answers<hello, hello>, reacts<lane_writer>,               // from other agents
+                   reacts<retry_atom>, reacts<retry_atom, std::string, std::uint64_t>>; // its own
 
 } // namespace penstock::messages
 

@@ -1,5 +1,6 @@
 #include "nodes/node.hpp"
 
+#include "actors/links.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
 #include "nodes/check.hpp"
@@ -223,6 +224,9 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
   self.put_in_force();
   self.context.emplace(node_context{*self.in_force.load(), node_id(self.configuration.data), self.board, self.io,
                                     self.directory, self.embedded_brokers});
+  if (self.configuration.cluster)
+    if (auto configured = actors::configure_links(self.system_configuration, *self.configuration.cluster); !configured)
+      return configured;
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, *self.context);
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

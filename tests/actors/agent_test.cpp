@@ -283,7 +283,25 @@ TEST_F(agent_test, a_writer_that_is_to_end_lets_its_ingestors_go_and_nothing_is_
   EXPECT_TRUE(account().balanced());
 }
 
-TEST_F(agent_test, the_writer_of_the_node_comes_first_and_a_former_owner_is_not_heard_any_more) {
+TEST_F(agent_test, a_former_owner_of_a_lane_is_not_heard_any_more) {
+  link_a_and_b();
+  b.tell({&a}, {{{"p", 0}, 2}});
+  c.start_agent();
+  network.connect(a, c);
+  a.tell({&b, &c});
+  c.tell({&a}, {{{"p", 0}, 1}});
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  start_writer(c); // of a node that was paused, say
+  network.settle();
+  deliver(1, 5);
+  network.settle();
+  EXPECT_EQ(b.board.writer("p", 0)->status().commit_records, 5u);
+  EXPECT_EQ(c.board.writer("p", 0)->status().commit_records, 0u);
+}
+
+TEST_F(agent_test, the_writer_of_the_node_comes_first) {
   link_a_and_b();
   start_ingestor(a);
   start_writer(b);
@@ -306,7 +324,6 @@ TEST_F(agent_test, an_agent_that_is_restarted_finds_who_is_there) {
   network.settle();
   EXPECT_FALSE(b.link_to("a").up);
   a.start_agent();
-  caf::anon_send(a.agent, messages::check_atom_v);
   a.tell({&b});
   network.settle();
   EXPECT_TRUE(a.link_to("b").up) << a.link_to("b").reason;
