@@ -1,5 +1,6 @@
 #include "actors/batch_writer.hpp"
 
+#include "actors/layout.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
 
@@ -58,19 +59,38 @@ void batch_writer_state::open() {
   schedule_commit();
 }
 
+/// What is still here of an ingestor whose link was lost is not demanded a second time.
 void batch_writer_state::welcome(const ingestor_actor& ingestor) {
-  send_urgent(self, ingestor, attached{config.lane, installation, config.demand_max});
+  std::uint32_t queued = 0;
+  for (const auto& each : queue)
+    if (each.from == ingestor)
+      queued += each.messages;
+  send_urgent(self, ingestor,
+              attached{config.lane, installation, config.demand_max - std::min(queued, config.demand_max)});
 }
 
-void batch_writer_state::on_attach(const ingestor_actor& ingestor) {
+void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t frames) {
+  if (frames != layout)
+    return log::error(component, config.name,
+                      "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
+                      "the same configuration");
+  on_detach(ingestor.address());
   self->monitor(ingestor);
   ingestors.push_back(ingestor);
+  // A handle of before its link was lost leads nowhere any more.
+  for (auto& each : queue)
+    if (each.from == ingestor)
+      each.from = ingestor;
   if (!installation.empty())
     welcome(ingestor);
+  if (stopping)
+    self->send(ingestor, detach_atom_v, config.lane);
 }
 
 void batch_writer_state::on_write(const record::frame& frame, const ingestor_actor& from) {
   auto view = record::frame_view::open(frame, types);
+  if (!view && from.node() != self->node())
+    return log::error(component, config.name, "a frame of another node cannot be read: {}", view.error().to_string());
   assert_that(static_cast<bool>(view), "an ingestor of the same pipeline sends frames of its columns");
   const auto messages = static_cast<std::uint32_t>((*view)->rows() + (*view)->letters());
   queued_messages += messages;
@@ -130,7 +150,8 @@ void batch_writer_state::reply(const std::vector<storage::frame_outcome>& outcom
     freed.back().second += done.messages;
   }
   for (const auto& [ingestor, records] : freed)
-    send_urgent(self, ingestor, messages::demand{config.lane, records});
+    if (is_attached(ingestor.address()))
+      send_urgent(self, ingestor, messages::demand{config.lane, records});
 }
 
 void batch_writer_state::recovered() {
@@ -186,12 +207,28 @@ void batch_writer_state::retry_later(const error& reason) {
   self->delayed_send(self, fatal ? config.retry_max : waits->next(), retry_atom_v);
 }
 
-void batch_writer_state::on_down(const caf::actor_addr& ended) {
-  std::erase_if(ingestors, [&](const ingestor_actor& each) { return each.address() == ended; });
+bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
+  return std::any_of(ingestors.begin(), ingestors.end(),
+                     [&](const ingestor_actor& each) { return each.address() == ingestor; });
+}
+
+/// It sends nothing more: it has said so, has ended, or its node is lost.
+void batch_writer_state::on_detach(const caf::actor_addr& ingestor) {
+  if (!is_attached(ingestor))
+    return;
+  self->demonitor(ingestor);
+  std::erase_if(ingestors, [&](const ingestor_actor& each) { return each.address() == ingestor; });
+}
+
+void batch_writer_state::on_exit() {
+  if (!std::exchange(stopping, true))
+    for (const auto& each : ingestors)
+      self->send(each, detach_atom_v, config.lane);
   quit_when_done();
 }
 
-/// Asked to stop, it stays until its ingestors have had everything committed and are gone.
+/// Asked to stop, it stays until everything of its ingestors is committed and they have detached. Those that stop
+/// themselves do so at their end, once all that they have is committed.
 void batch_writer_state::quit_when_done() {
   if (stopping && ingestors.empty() && queue.empty())
     self->quit(caf::exit_reason::user_shutdown);
@@ -208,17 +245,25 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
   state.waits = std::make_unique<backoff>(state.config.retry_min, state.config.retry_max, self->id());
   for (const auto& column : state.config.table.columns)
     state.types.push_back(column.type);
-  self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (!exit.reason)
-      return;
-    self->state.stopping = true;
+  state.layout = layout_of(state.config.table);
+  self->set_down_handler([self](caf::down_msg& down) {
+    self->state.on_detach(down.source);
     self->state.quit_when_done();
+  });
+  self->set_exit_handler([self](caf::exit_msg& exit) {
+    if (exit.reason)
+      self->state.on_exit();
   });
   state.retrying = true;
   self->send(self, retry_atom_v);
   return {
-    [self](attach_atom, const ingestor_actor& ingestor) { self->state.on_attach(ingestor); },
+    [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames) {
+      self->state.on_attach(ingestor, frames);
+    },
+    [self](detach_atom, const ingestor_actor& ingestor) {
+      self->state.on_detach(ingestor.address());
+      self->state.quit_when_done();
+    },
     [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },
     [self](commit_atom) { self->state.on_commit(); },
     [self](retry_atom) {

@@ -1,6 +1,9 @@
 // The batch-writer of one lane of a pipeline: owns one connection to the database, and commits what is there as soon as
 // it is free: the commit is the batching timer. Spawned detached, since the database blocks.
 //
+// Its ingestors run in this process or at other nodes. One whose node is lost is no longer attached; what it has sent
+// is committed all the same, and where it attaches again, that counts against its demand.
+//
 // Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand
 // is granted again only by a commit, so it stays shut while the database is away. An idle connection is tried now and
 // then, so that the status tells the truth.
@@ -46,6 +49,7 @@ struct batch_writer_state {
   std::unique_ptr<storage::store> store; ///< null: not open
   std::string installation;
   std::vector<column_type> types;
+  std::uint64_t layout = 0; ///< of the frames that it takes
 
   struct queued_frame {
     std::unique_ptr<record::frame_view> frame;
@@ -67,17 +71,19 @@ struct batch_writer_state {
   bool stopping = false;
 
   void open();
-  void on_attach(const messages::ingestor_actor& ingestor);
+  void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames);
+  void on_detach(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_commit();
   void on_check();
-  void on_down(const caf::actor_addr& ended);
+  void on_exit();
   void reply(const std::vector<storage::frame_outcome>& outcomes);
   void retry_later(const error& reason);
   void recovered();
   void probe();
   void schedule_commit();
   void welcome(const messages::ingestor_actor& ingestor);
+  bool is_attached(const caf::actor_addr& ingestor) const;
   void quit_when_done();
 };
 

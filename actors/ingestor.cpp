@@ -1,5 +1,6 @@
 #include "actors/ingestor.hpp"
 
+#include "actors/layout.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
 
@@ -36,26 +37,56 @@ std::string ingestor_config::validate() const {
 }
 
 void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr& announced) {
-  auto& lane = lanes.at(index);
+  if (index >= lanes.size())
+    return; // of a node whose configuration gives the pipeline more lanes
+  auto& lane = lanes[index];
+  // One that is announced twice is the same object. One that a lost node had, and has again, is another: what was sent
+  // to it may be lost.
+  if (lane.writer && caf::actor_cast<caf::strong_actor_ptr>(lane.writer) == announced)
+    return;
   if (lane.writer)
-    on_writer_down(index); // its end was not heard of yet
+    on_down(lane.writer.address()); // its end was not heard of yet
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
   self->monitor(lane.writer);
-  self->send(lane.writer, attach_atom_v, ingestor_actor{self});
+  self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout_of(storage::table_of(config.pipeline)));
 }
 
-void ingestor_state::on_writer_down(std::uint32_t index) {
-  lanes[index].writer = nullptr;
-  lanes[index].demand.reset();
-  for (auto& [where, frame] : sent)
-    if (where.lane == index)
+/// The batch-writer answers for what it has, and takes nothing more. At our own end it has to stay: it waits for that.
+void ingestor_state::on_detach(std::uint32_t index) {
+  if (stopping)
+    return;
+  if (comes_from_writer_of(index)) {
+    lanes[index].writer = nullptr;
+    lanes[index].demand.reset();
+    show();
+  }
+  const auto writer = caf::actor_cast<batch_writer_actor>(self->current_sender());
+  self->send(writer, detach_atom_v, ingestor_actor{self});
+}
+
+void ingestor_state::on_down(const caf::actor_addr& writer) {
+  for (auto& lane : lanes)
+    if (lane.writer && lane.writer.address() == writer) {
+      lane.writer = nullptr;
+      lane.demand.reset();
+    }
+  for (auto& [unused, frame] : sent)
+    if (frame.to == writer)
       frame.unsent = true;
-  show();
+  send_frames();
   close_when_done();
 }
 
+/// Demand of a former batch-writer may still be on its way.
+bool ingestor_state::comes_from_writer_of(std::uint32_t index) const {
+  return index < lanes.size() && lanes[index].writer &&
+         lanes[index].writer.address() == caf::actor_cast<caf::actor_addr>(self->current_sender());
+}
+
 void ingestor_state::on_attached(const attached& message) {
-  auto& demand = lanes.at(message.lane).demand;
+  if (!comes_from_writer_of(message.lane))
+    return;
+  auto& demand = lanes[message.lane].demand;
   demand.reset();
   demand.grant(message.records);
   if (!session && !stopping)
@@ -64,7 +95,9 @@ void ingestor_state::on_attached(const attached& message) {
 }
 
 void ingestor_state::on_demand(const messages::demand& more) {
-  lanes.at(more.lane).demand.grant(more.records);
+  if (!comes_from_writer_of(more.lane))
+    return;
+  lanes[more.lane].demand.grant(more.records);
   send_frames();
 }
 
@@ -122,8 +155,9 @@ bool ingestor_state::has_all_writers() const {
 }
 
 void ingestor_state::send_frames() {
-  resend_frames();
-  while (has_all_writers() && !waiting.empty() && credit() > 0) {
+  // What is to be sent again goes first: it would wait for ever for demand that newer frames spend.
+  const bool resent = resend_frames();
+  while (resent && has_all_writers() && !waiting.empty() && credit() > 0) {
     const auto arrived = waiting.front().burst->arrived;
     const auto most = std::min<std::uint64_t>(credit(), config.pipeline.batch.records_max);
     send_chunk(decode_up_to(static_cast<std::uint32_t>(most)), arrived);
@@ -146,7 +180,8 @@ void ingestor_state::send_chunk(std::uint32_t count, wall_time arrived) {
   for (const auto& [lane, content] : parts) {
     const auto messages = static_cast<std::uint32_t>(content->messages());
     const part where{chunk, lane};
-    auto& frame = sent[where] = {content->seal(config.pipeline.name, config.shard, 0, chunk), messages, false, arrived};
+    auto& frame =
+      sent[where] = {content->seal(config.pipeline.name, config.shard, 0, chunk), messages, false, arrived, {}};
     send(where, frame);
   }
 }
@@ -155,11 +190,12 @@ void ingestor_state::send(const part& where, sent_frame& frame) {
   auto& lane = lanes[where.lane];
   lane.demand.spend(frame.messages);
   frame.unsent = false;
+  frame.to = lane.writer.address();
   self->send(lane.writer, write_atom_v, frame.frame, ingestor_actor{self});
 }
 
-/// In the order of arrival of each lane.
-void ingestor_state::resend_frames() {
+/// In the order of arrival of each lane. True: nothing is left to be sent again.
+bool ingestor_state::resend_frames() {
   std::vector<bool> full(lanes.size(), false);
   for (auto& [where, frame] : sent) {
     const auto& lane = lanes[where.lane];
@@ -170,6 +206,7 @@ void ingestor_state::resend_frames() {
     else
       full[where.lane] = true;
   }
+  return std::find(full.begin(), full.end(), true) == full.end();
 }
 
 void ingestor_state::on_committed(const committed& message) {
@@ -266,12 +303,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     state.lane_builders.push_back(std::make_unique<record::frame_builder>(types));
   state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
-  self->set_down_handler([self](caf::down_msg& down) {
-    auto& lanes = self->state.lanes;
-    for (std::uint32_t lane = 0; lane < lanes.size(); ++lane)
-      if (lanes[lane].writer && down.source == lanes[lane].writer.address())
-        self->state.on_writer_down(lane);
-  });
+  self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
   self->set_exit_handler([self](caf::exit_msg& exit) {
     if (exit.reason)
       self->state.on_exit();
@@ -285,6 +317,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](writer_atom, std::uint32_t lane, const caf::strong_actor_ptr& writer) {
       self->state.on_writer(lane, writer);
     },
+    [self](detach_atom, std::uint32_t lane) { self->state.on_detach(lane); },
     [self](pause_atom) { self->state.on_pause(true); },
     [self](resume_atom) { self->state.on_pause(false); },
     [self](paused_atom) {

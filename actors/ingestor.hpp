@@ -1,8 +1,9 @@
 // The ingestor of one shard: owns the MQTT session; decodes bursts into frames as far as the batch-writers' demand
 // goes; releases acknowledgements in order of arrival when commits come back.
 //
-// A pipeline has one lane or more, each with a batch-writer of its own. The records of one key always take the same
-// lane. A chunk is as large as every lane has demand for, since all of it may belong to one.
+// A pipeline has one lane or more, each with a batch-writer of its own, in this process or at another node. The records
+// of one key always take the same lane. A chunk is as large as every lane has demand for, since all of it may belong to
+// one.
 //
 // Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and
 // `sent` together never hold more than that. Nothing is sent without demand.
@@ -47,7 +48,7 @@ struct ingestor_state {
   std::vector<std::size_t> key;                   ///< columns of the key
 
   struct lane {
-    messages::batch_writer_actor writer; ///< null: none lives
+    messages::batch_writer_actor writer; ///< null: none lives, or takes frames
     demand_ledger demand;
   };
   std::vector<lane> lanes;
@@ -65,6 +66,7 @@ struct ingestor_state {
     std::uint32_t messages = 0;
     bool unsent = false; ///< its batch-writer is gone: send it again
     wall_time arrived;   ///< its oldest message
+    caf::actor_addr to;  ///< the batch-writer that has it, which need not be the lane's any more
   };
   struct part {
     std::uint64_t chunk = 0;
@@ -81,7 +83,8 @@ struct ingestor_state {
   bool closing = false; ///< the session's stop was asked for
 
   void on_writer(std::uint32_t lane, const caf::strong_actor_ptr& announced);
-  void on_writer_down(std::uint32_t lane);
+  void on_detach(std::uint32_t lane);
+  void on_down(const caf::actor_addr& writer);
   void on_demand(const messages::demand& more);
   void on_attached(const messages::attached& message);
   void on_burst(const messages::burst_ptr& burst);
@@ -95,7 +98,8 @@ struct ingestor_state {
   void send_frames();
   void send_chunk(std::uint32_t messages, wall_time arrived);
   void send(const part& where, sent_frame& frame);
-  void resend_frames();
+  bool resend_frames();
+  bool comes_from_writer_of(std::uint32_t lane) const;
   std::uint32_t decode_up_to(std::uint32_t messages_max);
   void close_when_done();
   void show();

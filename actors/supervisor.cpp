@@ -155,9 +155,10 @@ void supervisor_state::start_missing() {
 
 void supervisor_state::halt() {
   halting = true;
+  // Last first here too: whoever leans on children declared before it knows of its own end when it hears of theirs.
   if (!config.stop_in_reverse)
-    for (auto& each : children)
-      stop(each);
+    for (auto each = children.rbegin(); each != children.rend(); ++each)
+      stop(*each);
   stop_next();
 }
 

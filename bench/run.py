@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""./dev bench [ingest|publish|databases|micro] [options]: measures the release build; results go to bench/results/."""
+"""./dev bench [ingest|publish|databases|cluster|micro] [options]: measures the release build; results go to bench/results/."""
 import datetime
 import json
 import pathlib
@@ -33,7 +33,7 @@ def micro(arguments):
 
 def main():
     what, *arguments = sys.argv[1:] or ["help"]
-    if what in ("ingest", "publish", "databases"):
+    if what in ("ingest", "publish", "databases", "cluster"):
         return subprocess.run([sys.executable, BENCH / what / "run.py", *arguments]).returncode
     if what == "micro":
         return micro(arguments)

@@ -1,6 +1,6 @@
 # Every library that Penstock links, all from Debian 12. docs/dependencies.md says what each is for.
 find_package(Threads REQUIRED)
-find_package(CAF REQUIRED COMPONENTS core io)
+find_package(CAF REQUIRED COMPONENTS core io openssl)
 find_package(CapnProto REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(SQLite3 REQUIRED)

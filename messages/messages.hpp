@@ -9,6 +9,11 @@
 //                      ingestor <--demand-------------- batch-writer
 //   session <-release- ingestor
 //
+// A batch-writer that is to end asks its ingestors to detach; they answer, and each waits for what is on its way:
+//
+//                      ingestor <--detach-------------- batch-writer
+//                      ingestor --detach--------------> batch-writer
+//
 // And the other way:
 //
 //   publisher --attach---------------------> poller      of each shard
@@ -23,7 +28,14 @@
 //   publisher --detach---------------------> poller      it is to end: the shard is to be another's
 //   publisher <--adopted (nothing)---------- poller      nothing is in flight any more
 //
-// Nothing floating-point travels in a message (CAF 0.17 hangs on infinity): it is in frames.
+// Between nodes, from agent to agent (what an ingestor and a batch-writer say, they say directly, wherever they are):
+//
+//   agent --hello--> agent          and its own hello as the answer: from then on there is a link
+//   agent --lane_writer--> agent    a batch-writer lives here
+//
+// Nothing floating-point travels in a message (CAF 0.17 hangs on infinity): it is in frames. What travels between nodes
+// never changes its fields, since CAF drops what it cannot read: what is new is a new type, sent only to nodes whose
+// `hello` says that they know it (docs/decisions/0017-links-between-nodes.md).
 #pragma once
 
 #include "messages/caf_compat.hpp"
@@ -33,7 +45,11 @@
 #include <caf/unit.hpp>
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace penstock::messages {
 
@@ -104,8 +120,52 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
   return f(caf::meta::type_name("penstock::connected"), x.from, x.session_present, x.resumed, x.window);
 }
 
+/// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
+inline constexpr std::uint16_t link_version = 1;
+inline constexpr std::uint16_t link_version_oldest = 1;
+
+/// How nodes introduce themselves.
+struct hello {
+  std::string cluster;
+  std::string node;
+  std::string instance; ///< of the process
+  std::uint16_t version = link_version;
+  std::uint16_t version_oldest = link_version_oldest;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, hello& x) {
+  return f(caf::meta::type_name("penstock::hello"), x.cluster, x.node, x.instance, x.version, x.version_oldest);
+}
+
+/// The batch-writer of a lane lives at the node that says so, which owns the lane with this epoch.
+struct lane_writer {
+  std::string pipeline;
+  std::uint32_t lane = 0;
+  std::uint64_t epoch = 0;
+  caf::strong_actor_ptr writer;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, lane_writer& x) {
+  return f(caf::meta::type_name("penstock::lane_writer"), x.pipeline, x.lane, x.epoch, x.writer);
+}
+
+/// What the agent is to know of the cluster: from the state database, as a whole, each time.
+struct neighbours {
+  struct peer {
+    std::string name;
+    std::string instance;
+    std::string host; ///< of its links
+    std::uint16_t port = 0;
+    friend bool operator==(const peer&, const peer&) = default;
+  };
+  std::vector<peer> peers;                                            ///< the other living nodes that take links
+  std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> own; ///< epochs of the lanes that this node owns
+};
+using neighbours_ptr = std::shared_ptr<const neighbours>; ///< never leaves the process
+
 } // namespace penstock::messages
 
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::neighbours_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::burst_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::connection_state_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(penstock::messages::completions_ptr)
@@ -121,8 +181,11 @@ CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::adopted))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::shard_session))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::connected))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::hello))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::lane_writer))
 CAF_ADD_ATOM(penstock, penstock::messages, attach_atom, "attach")
 CAF_ADD_ATOM(penstock, penstock::messages, detach_atom, "detach")
+CAF_ADD_ATOM(penstock, penstock::messages, started_atom, "started")
 CAF_ADD_ATOM(penstock, penstock::messages, write_atom, "write")
 CAF_ADD_ATOM(penstock, penstock::messages, writer_atom, "writer")
 CAF_ADD_ATOM(penstock, penstock::messages, poller_atom, "poller")
@@ -152,15 +215,19 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<committed>,            // from the batch-writer
                                         reacts<burst_ptr>,            // from the session
                                         reacts<connection_state_ptr>, // from the session
-                                        // from the supervisor: a lane has a new batch-writer
-                                        reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr>, reacts<pause_atom>,
+                                        // from the supervisor, or the agent: a lane has a new batch-writer
+                                        reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr>,
+                                        reacts<detach_atom, std::uint32_t>, // from the batch-writer: it would end
+                                        reacts<pause_atom>,
                                         reacts<resume_atom>,                       // from the control topic
                                         reacts<paused_atom>, reacts<closed_atom>>; // its own: the end of the session
 
 /// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
 /// Detached.
 using batch_writer_actor =
-  caf::typed_actor<reacts<attach_atom, ingestor_actor>, // answered by `attached`, once the database is open
+  // `layout` (actors/layout.hpp) of the ingestor's frames; answered by `attached`, once the database is open
+  caf::typed_actor<reacts<attach_atom, ingestor_actor, std::uint64_t>,
+                   reacts<detach_atom, ingestor_actor>,               // it sends no more frames
                    reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
                    reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
 
@@ -195,7 +262,27 @@ using membership_actor = caf::typed_actor<reacts<wake_atom>, // somebody says th
                                           reacts<detach_atom, std::string, std::uint32_t>, // a shard has stopped
                                           reacts<check_atom, std::uint64_t>>;              // its own
 
+/// The one of a node that speaks with the agents of the others: keeps the links, and makes batch-writers known over
+/// them.
+using agent_actor =
+  caf::typed_actor<reacts<neighbours_ptr>, // from the membership, each time that it has renewed its lease
+                   reacts<started_atom, std::string, caf::strong_actor_ptr>, // from a supervisor: a child, by its name
+                   answers<hello, hello>, reacts<lane_writer>,               // from other agents
+                   reacts<retry_atom>, reacts<retry_atom, std::string, std::uint64_t>>; // its own
+
+} // namespace penstock::messages
+
+// Handles that travel between nodes.
+CAF_BEGIN_TYPE_ID_BLOCK(penstock_handles, caf::id_block::penstock::end)
+CAF_ADD_TYPE_ID(penstock_handles, (penstock::messages::ingestor_actor))
+CAF_END_TYPE_ID_BLOCK(penstock_handles)
+
+namespace penstock::messages {
+
 /// Registers every message type. Call it in the constructor of the system's configuration.
-inline void add_to(caf::actor_system_config& config) { config.add_message_types<caf::id_block::penstock>(); }
+inline void add_to(caf::actor_system_config& config) {
+  config.add_message_types<caf::id_block::penstock>();
+  config.add_message_types<caf::id_block::penstock_handles>();
+}
 
 } // namespace penstock::messages

@@ -1,9 +1,12 @@
 #include "nodes/node.hpp"
 
+#include "actors/links.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/shards.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
+#include "config/value.hpp"
+#include "nodes/agent_child.hpp"
 #include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
 #include "nodes/pipeline.hpp"
@@ -123,7 +126,8 @@ struct node::impl {
   result<void> tell_ports() const;
   void put_in_force();
   node_context context() { return {in_force.load(), id, board, io, directory, embedded_brokers, leases}; }
-  actors::child_spec membership_child();
+  actors::child_spec membership_child(const std::string& instance);
+  void tell_agent(const storage::cluster_snapshot& seen, const std::string& instance);
 
   void refuse(const std::vector<std::string>& problems);
   void take(const config::reload_plan& plan);
@@ -192,11 +196,28 @@ void node::impl::put_in_force() {
   in_force.store(std::move(whole));
 }
 
-actors::child_spec node::impl::membership_child() {
+/// Who else there is, and which lanes are ours.
+void node::impl::tell_agent(const storage::cluster_snapshot& seen, const std::string& instance) {
+  const auto agent = directory.find("agent");
+  if (!agent)
+    return;
+  auto known = std::make_shared<messages::neighbours>();
+  for (const auto& node : seen.nodes) {
+    const auto address = config::parse_address(node.address);
+    if (node.instance != instance && node.lease_left.count() > 0 && address)
+      known->peers.push_back({node.name, node.instance, address->host, address->port});
+  }
+  for (const auto& [id, epoch] : leases->ours())
+    if (cluster::is_lane(id))
+      known->own[{cluster::pipeline_of(id), id.shard}] = epoch;
+  caf::anon_send(agent, messages::neighbours_ptr{std::move(known)});
+}
+
+actors::child_spec node::impl::membership_child(const std::string& instance) {
   const auto& node = configuration.node;
   cluster::membership_config config;
   config.me.name = node.name;
-  config.me.instance = storage::make_uuid();
+  config.me.instance = instance;
   config.me.address = node.address ? node.address->to_string() : "";
   config.me.http = node.http ? node.http->to_string() : "";
   for (const auto role : node.roles)
@@ -212,6 +233,7 @@ actors::child_spec node::impl::membership_child() {
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(context(), shard, std::move(on_done));
   };
+  config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
   actors::child_spec spec;
   spec.name = config.name;
   spec.kind = cluster::membership_state::name;
@@ -262,8 +284,13 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
   std::vector<actors::child_spec> last;
   if (self.configuration.cluster) {
     self.leases = std::make_shared<cluster::leases>();
-    last.push_back(self.membership_child());
+    const auto instance = storage::make_uuid();
+    last.push_back(agent_child(self.configuration, instance, self.board, self.directory));
+    last.push_back(self.membership_child(instance)); // ended first, so that shards are given away while all still runs
   }
+  if (self.configuration.cluster)
+    if (auto configured = actors::configure_links(self.system_configuration, *self.configuration.cluster); !configured)
+      return configured;
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, self.context(), std::move(last));
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

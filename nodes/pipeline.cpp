@@ -220,6 +220,12 @@ void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& in
     caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer));
 }
 
+/// It knows who of this node is to be told of batch-writers elsewhere, and who elsewhere of those here.
+void tell_agent(const actor_directory& directory, const std::string& child, const caf::actor& handle) {
+  if (const auto agent = directory.find("agent"))
+    caf::anon_send(agent, messages::started_atom_v, child, caf::actor_cast<caf::strong_actor_ptr>(handle));
+}
+
 } // namespace
 
 namespace {
@@ -271,11 +277,12 @@ child_spec ingest_pipeline(const node_context& context, const config::ingest& pi
   }
   auto config = supervised(context, pipeline.name);
   // Whoever is new is made known to those of the other kind.
-  config.on_start = [writers, ingestors](const std::string& child, const auto& find) {
+  config.on_start = [writers, ingestors, directory = &context.directory](const std::string& child, const auto& find) {
     for (std::uint32_t lane = 0; lane < writers.size(); ++lane)
       for (const auto& ingestor : ingestors)
         if (child == writers[lane] || child == ingestor)
           announce(lane, find(writers[lane]), find(ingestor));
+    tell_agent(*directory, child, find(child));
   };
   return supervisor_of(context, std::move(config), [context, pipeline] {
     std::vector<child_spec> children;

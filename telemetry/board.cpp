@@ -420,6 +420,7 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
     result.publishes.push_back(status_of(name, slot, now, now_monotonic));
   for (const auto& [name, database] : databases_)
     result.databases.push_back({name, database->connections(), database->connections_max()});
+  result.links = links_->status();
   result.alerts = alerts_;
   return result;
 }

@@ -10,6 +10,7 @@
 #include "telemetry/alert_status.hpp"
 #include "telemetry/component_status.hpp"
 #include "telemetry/database_board.hpp"
+#include "telemetry/link_board.hpp"
 #include "telemetry/process.hpp"
 #include "telemetry/publish_board.hpp"
 
@@ -134,6 +135,7 @@ struct snapshot {
   std::vector<actor_status> actors;
   std::vector<broker_status> brokers; ///< the embedded ones
   std::vector<database_status> databases;
+  std::vector<link_status> links;   ///< to the other nodes of the cluster
   std::vector<alert_status> alerts; ///< all that there are rules for, by rule and pipeline
 };
 
@@ -255,6 +257,9 @@ public:
   /// An embedded broker runs (pid) or not (0).
   void broker(const std::string& name, std::int64_t pid, std::uint16_t port);
 
+  /// The agent writes there.
+  std::shared_ptr<link_board> links() const { return links_; }
+
   /// From the alerter: what it last saw.
   void alerts(std::vector<alert_status> seen);
 
@@ -288,6 +293,7 @@ private:
   std::map<std::string, actor_status> actors_;
   std::map<std::string, broker_status> brokers_;
   std::map<std::string, std::shared_ptr<database_board>> databases_;
+  std::shared_ptr<link_board> links_ = std::make_shared<link_board>();
   std::vector<alert_status> alerts_;
 };
 

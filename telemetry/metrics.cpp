@@ -245,6 +245,9 @@ void add_node(exposition& out, const snapshot& snapshot) {
   auto& broker = out.gauge("penstock_broker_running", "1 while the embedded broker runs");
   for (const auto& one : snapshot.brokers)
     broker.add({{"broker", one.name}}, one.pid != 0);
+  auto& link = out.gauge("penstock_link_up", "1 while there is a link to the node");
+  for (const auto& one : snapshot.links)
+    link.add({{"peer", one.peer}}, one.up);
   out.gauge("penstock_ready", "1 while every shard is connected and every writer runs").add({}, ready(snapshot).ready);
   out.gauge("penstock_configuration_taken", "0 while the configuration that was read last has problems")
     .add({}, snapshot.configuration.taken);

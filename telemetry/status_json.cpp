@@ -62,6 +62,14 @@ json of(const writer_status& writer) {
           {"last_error_at", writer.last_error_at ? json(rfc3339(*writer.last_error_at)) : json(nullptr)}};
 }
 
+json of(const link_status& link) {
+  return {{"address", link.address},
+          {"up", link.up},
+          {"reason", link.reason},
+          {"since", link.since ? json(rfc3339(*link.since)) : json(nullptr)},
+          {"version", link.version}};
+}
+
 json of(const histogram& latency) {
   const auto milliseconds = [](std::uint64_t microseconds) { return static_cast<double>(microseconds) / 1'000; };
   return {{"count", latency.count()},
@@ -191,6 +199,9 @@ std::string to_json(const snapshot& snapshot, int indent) {
   json brokers = json::object();
   for (const auto& broker : snapshot.brokers)
     brokers[broker.name] = {{"pid", broker.pid}, {"port", broker.port}};
+  json links = json::object();
+  for (const auto& link : snapshot.links)
+    links[link.peer] = of(link);
   const auto uptime = std::chrono::duration<double>(snapshot.taken - node.started).count();
   const auto& read = snapshot.configuration;
   const json configuration = {{"reads", read.reads},
@@ -215,6 +226,7 @@ std::string to_json(const snapshot& snapshot, int indent) {
                        {"publish", publishes},
                        {"actors", actors},
                        {"brokers", brokers},
+                       {"cluster", {{"links", links}}},
                        {"databases", databases}};
   // Reasons quote what peers sent, which need not be UTF-8.
   return status.dump(indent, ' ', false, json::error_handler_t::replace);

@@ -264,6 +264,9 @@ std::string print(const ordered_json& status) {
     out += pid == 0 ? fmt::format("  broker {} is DOWN\n", visible(name))
                     : fmt::format("  broker {} on port {}, pid {}\n", visible(name), whole(broker, "port"), pid);
   }
+  for (const auto& [name, link] : object(object(status, "cluster"), "links").items())
+    if (!link.value("up", false))
+      print_line(out, fmt::format("no link to node {} at {}: {}", name, text(link, "address"), text(link, "reason")));
   print_databases(out, object(status, "databases"));
   for (const auto& [name, pipeline] : object(status, "pipelines").items())
     print_pipeline(out, name, pipeline);

@@ -17,6 +17,7 @@ struct scripted_writer_state {
   std::vector<std::uint32_t> frames; ///< messages in each
   std::vector<std::uint64_t> chunks;
   messages::ingestor_actor ingestor;
+  bool detached = false;
 };
 
 messages::batch_writer_actor::behavior_type
@@ -24,7 +25,10 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
                 std::shared_ptr<scripted_writer_state> seen) {
   set_quiet_handlers(self);
   return {
-    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor) { seen->ingestor = ingestor; },
+    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t) {
+      seen->ingestor = ingestor;
+    },
+    [seen](messages::detach_atom, const messages::ingestor_actor&) { seen->detached = true; },
     [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&) {
       const std::vector types{column_type::text};
       auto view = record::frame_view::open(frame, types);
@@ -41,15 +45,20 @@ struct demand_test : testing::pipeline_fixture {
   std::shared_ptr<scripted_writer_state> seen = std::make_shared<scripted_writer_state>();
   messages::ingestor_actor ingestor;
 
+  template <class... Content>
+  void send_from(const messages::batch_writer_actor& sender, Content... content) {
+    ingestor->enqueue(caf::actor_cast<caf::strong_actor_ptr>(sender), caf::make_message_id(),
+                      caf::make_message(std::move(content)...), nullptr);
+  }
   void attach(std::uint32_t records) {
     writer = system.spawn(scripted_writer, seen);
     ingestor = spawn_ingestor(broker);
     settle();
-    caf::anon_send(ingestor, messages::attached{0, "installation", records});
+    send_from(writer, messages::attached{0, "installation", records});
     settle();
   }
   void demand(std::uint32_t records) {
-    caf::anon_send(ingestor, messages::demand{0, records});
+    send_from(writer, messages::demand{0, records});
     settle();
   }
   void commit(std::uint64_t chunk, std::uint32_t stored) {
@@ -65,7 +74,7 @@ TEST_F(demand_test, no_session_is_opened_before_the_database_is) {
   ingestor = spawn_ingestor(broker);
   settle();
   EXPECT_FALSE(broker->open);
-  caf::anon_send(ingestor, messages::attached{0, "installation", 5});
+  send_from(writer, messages::attached{0, "installation", 5});
   settle();
   EXPECT_TRUE(broker->started);
   EXPECT_THAT(broker->installations, ElementsAre("installation"));
@@ -128,10 +137,39 @@ TEST_F(demand_test, a_new_writer_gets_what_the_former_one_never_confirmed) {
   introduce(ingestor);
   settle();
   EXPECT_THAT(seen->frames, IsEmpty());
-  caf::anon_send(ingestor, messages::attached{0, "installation", 10});
+  send_from(writer, messages::attached{0, "installation", 10});
   settle();
   EXPECT_THAT(seen->frames, ElementsAre(4));
   EXPECT_THAT(broker->installations, ElementsAre("installation")); // the session lived on
+  commit(seen->chunks[0], 4);
+  EXPECT_THAT(broker->released, ElementsAre(4));
+}
+
+TEST_F(demand_test, what_a_former_writer_demands_is_not_spent_on_the_new_one) {
+  attach(10);
+  const auto former = writer;
+  const auto ends = testing::ended_at_scope_exit{caf::actor_cast<caf::actor>(former)};
+  auto seen_by_new = std::make_shared<scripted_writer_state>();
+  writer = system.spawn(scripted_writer, seen_by_new);
+  introduce(ingestor);
+  settle();
+  send_from(former, messages::demand{0, 10});
+  send_from(former, messages::attached{0, "installation", 10});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  EXPECT_THAT(seen_by_new->frames, IsEmpty());
+  EXPECT_THAT(seen->frames, IsEmpty());
+}
+
+TEST_F(demand_test, an_ingestor_that_is_asked_to_detach_sends_nothing_more_and_waits_for_the_commits) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  send_from(writer, messages::detach_atom_v, 0u);
+  broker->deliver("t/1", payloads(5, 8));
+  settle();
+  EXPECT_THAT(seen->frames, ElementsAre(4));
+  EXPECT_TRUE(seen->detached);
   commit(seen->chunks[0], 4);
   EXPECT_THAT(broker->released, ElementsAre(4));
 }

@@ -33,6 +33,10 @@ inline snapshot sample() {
   board.actor_up("telemetry/ingestor/0", "ingestor");
   board.actor_up("telemetry/writer", "batch-writer");
   board.broker("main", 4711, 1883);
+  board.links()->peer("b", "10.0.0.2:7001");
+  board.links()->up("b", 1, noon - std::chrono::seconds{30});
+  board.links()->peer("c", "10.0.0.3:7001");
+  board.links()->down("c", "no answer in time", noon);
   const auto sent = board.publish_shard("TableA", 0);
   sent->connected(true, 5);
   sent->window(1'000);

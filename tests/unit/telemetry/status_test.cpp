@@ -35,7 +35,7 @@ void expect_documented(const json& value, const std::string& text, bool keys_are
       }
       expect_documented(member, text,
                         key == "pipelines" || key == "publish" || key == "actors" || key == "brokers" ||
-                          key == "databases" || key == "rejected");
+                          key == "databases" || key == "links" || key == "rejected");
     }
   }
 }
@@ -64,6 +64,8 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(pipeline["shards"][1]["connection_reason"], "connection_lost: reset by \"peer\"\n");
   EXPECT_EQ(status["actors"]["telemetry/ingestor/0"]["restarts"], 1);
   EXPECT_EQ(status["brokers"]["main"]["port"], 1883);
+  EXPECT_EQ(status["cluster"]["links"]["b"]["up"], true);
+  EXPECT_EQ(status["cluster"]["links"]["c"]["reason"], "no answer in time");
 }
 
 TEST(status_json, has_what_the_board_knows_of_a_publish_pipeline) {

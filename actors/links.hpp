@@ -1,0 +1,29 @@
+// CAF's network as a node of a cluster uses it: direct links between known nodes, heartbeats, mutual TLS. Nothing here
+// runs where the configuration has no `cluster`.
+#pragma once
+
+#include "config/config.hpp"
+#include "core/result.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/io/middleman_actor.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace penstock::actors {
+
+/// Before the actor system is made. With `cluster.tls` it reads the files first, since CAF waits for ever where it
+/// cannot: `configuration`, naming the file. A peer that is silent for `cluster.lease` is lost.
+result<void> configure_links(caf::actor_system_config& system, const config::cluster& cluster);
+
+/// Who publishes and connects; it takes one connect after the other, so it is asked only for addresses that answer.
+caf::io::middleman_actor link_manager(caf::actor_system& system, bool tls);
+
+/// Whether somebody takes connections there: the address as a number, for connecting to it. Blocks for `timeout` at
+/// most, but for the time that the resolver takes. `connection_refused` or `timed_out`.
+result<std::string> probe(const std::string& host, std::uint16_t port, std::chrono::milliseconds timeout);
+
+} // namespace penstock::actors

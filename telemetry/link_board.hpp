@@ -1,0 +1,42 @@
+// The links of a node to the others of its cluster.
+#pragma once
+
+#include "core/types.hpp"
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace penstock::telemetry {
+
+struct link_status {
+  std::string peer;    ///< the other node's name
+  std::string address; ///< host:port; empty: not known yet
+  bool up = false;
+  std::string reason = "not connected yet"; ///< why it is not up; empty while it is
+  std::optional<wall_time> since;           ///< when it came up, or went down; nothing: it was never up
+  std::uint16_t version = 0;                ///< the peer's link version (messages.hpp); 0: never connected
+  friend bool operator==(const link_status&, const link_status&) = default;
+};
+
+/// Written by the agent. Thread-safe.
+class link_board {
+public:
+  /// There is such a peer.
+  void peer(const std::string& name, const std::string& address);
+  void up(const std::string& name, std::uint16_t version, wall_time now = wall_now());
+  void down(const std::string& name, const std::string& reason, wall_time now = wall_now());
+  /// It is no peer any more.
+  void forget(const std::string& name);
+
+  std::vector<link_status> status() const; ///< by name
+
+private:
+  mutable std::mutex mutex_;
+  std::map<std::string, link_status> links_;
+};
+
+} // namespace penstock::telemetry
