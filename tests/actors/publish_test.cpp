@@ -610,6 +610,24 @@ TEST_F(publish_test, at_least_once_a_new_process_repeats_what_was_not_acknowledg
   EXPECT_EQ(records->count("sent"), 5u);
 }
 
+TEST_F(publish_test, at_least_once_what_was_in_flight_when_the_database_failed_is_sent_again) {
+  pipeline.qos = 1;
+  begin();
+  rows(1, 2);
+  pass(200ms);
+  records->commit_failure = error{errc::connection_lost, "gone"};
+  script->done(1);
+  pass(1s);
+  records->commit_failure.reset();
+  script->published.clear();
+  pass(10s);
+  ASSERT_TRUE(script->dialled);
+  script->connect(true);
+  pass(1s);
+  EXPECT_THAT(published_ids(), ElementsAre("1", "2"));
+  EXPECT_TRUE(status().account.balanced());
+}
+
 TEST_F(publish_test, at_least_once_a_refusal_is_recorded_and_a_full_broker_tried_again) {
   pipeline.qos = 1;
   pipeline.retries_max = 1;
@@ -922,6 +940,23 @@ TEST_F(shards_test, a_shard_is_adopted_once_its_lease_holds_and_again_only_when_
   pass(6s);
   EXPECT_EQ(records->shards.at(0).epoch, 8u);
   EXPECT_TRUE(script->open);
+}
+
+TEST_F(shards_test, what_was_in_flight_in_a_shard_that_another_has_taken_is_not_its_own_any_more) {
+  bool lost = false;
+  holds = [&](std::uint32_t shard, monotonic) { return shard == 0 || !lost; };
+  begin_with({0, 1});
+  rows_of_both(1, 4);
+  pass(200ms);
+  EXPECT_EQ(status().account.in_flight, 4u);
+  records->shards.at(1).epoch = 7; // another owns it now
+  lost = true;
+  pass(10s);
+  script->connect(true);
+  go(1);
+  pass(1s);
+  EXPECT_TRUE(status().account.balanced());
+  EXPECT_EQ(status().account.in_flight, 2u);
 }
 
 TEST_F(shards_test, without_its_lease_nothing_more_is_claimed) {
