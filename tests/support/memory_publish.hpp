@@ -1,0 +1,236 @@
+// A source table and a tracking database in memory: all that storage/source.hpp and storage/tracking.hpp promise, but
+// for what only a server does. They outlive their connections.
+#pragma once
+
+#include "storage/source.hpp"
+#include "storage/tracking.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace penstock::testing {
+
+/// A table with an integer key; `rows` are what is visible.
+struct memory_table {
+  std::map<std::int64_t, std::string> rows; ///< the monitor by id
+  std::size_t padding = 0;                  ///< bytes in each payload
+  std::optional<wall_time> since;           ///< when all of them were made; nothing: `order` is no time
+  std::uint64_t reads = 0;
+  std::optional<error> failure;
+};
+
+class memory_source final : public storage::source {
+public:
+  explicit memory_source(std::shared_ptr<memory_table> table) : table_(std::move(table)) {}
+  path newest() const override { return path::id; }
+  void begin_behind(const std::string& position) override { begin_ = id_of(position); }
+  result<std::vector<storage::source_row>> read(path, const std::string& behind, std::size_t rows_max) override {
+    ++table_->reads;
+    if (table_->failure)
+      return *table_->failure;
+    std::vector<storage::source_row> rows;
+    for (auto next = table_->rows.upper_bound(id_of(behind)); next != table_->rows.end() && rows.size() < rows_max;
+         ++next)
+      rows.push_back(row_of(*next));
+    return rows;
+  }
+  result<std::vector<storage::source_row>> read_ids(std::span<const id_range> ranges, std::size_t) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& each : table_->rows)
+      for (const auto& range : ranges)
+        if (range.first <= each.first && each.first <= range.last)
+          rows.push_back(row_of(each));
+    return rows;
+  }
+  result<std::vector<storage::source_row>> read_records(std::span<const std::string> ids) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& id : ids)
+      if (const auto found = table_->rows.find(std::stoll(id)); found != table_->rows.end())
+        rows.push_back(row_of(*found));
+    return rows;
+  }
+  /// `values` is the monitor.
+  result<std::vector<storage::source_row>> read_changes(std::span<const storage::changed_row> changes) override {
+    std::vector<storage::source_row> rows;
+    for (const auto& change : changes) {
+      rows.push_back(row_of({std::stoll(change.key[0]), change.values}));
+      rows.back().version = change.version;
+    }
+    return rows;
+  }
+  result<std::string> end(path) override {
+    return table_->rows.empty() ? std::string{} : storage::position_of(table_->rows.rbegin()->first);
+  }
+  result<bool> is_before(const std::string& left, const std::string& right) override {
+    const auto between = table_->rows.upper_bound(id_of(left));
+    return between != table_->rows.end() && !right.empty() && between->first <= id_of(right);
+  }
+  std::string earlier(const std::string&, std::chrono::milliseconds) override { return {}; }
+
+private:
+  static std::int64_t id_of(const std::string& position) {
+    return position.empty() ? std::numeric_limits<std::int64_t>::min() : std::stoll(position.substr(3));
+  }
+  storage::source_row row_of(const std::pair<const std::int64_t, std::string>& row) const {
+    storage::source_row made;
+    made.id = row.first;
+    made.record_id = std::to_string(row.first);
+    made.order = made.record_id;
+    made.since = table_->since;
+    made.topic = "t/" + row.second;
+    made.payload = "payload " + made.record_id + std::string(table_->padding, '.');
+    made.hash = row.second.empty() ? 0u : static_cast<unsigned char>(row.second.back());
+    made.position = storage::position_of(row.first);
+    made.wanted = row.first > begin_;
+    made.refusal = row.second == "bad" ? "no topic fits" : "";
+    return made;
+  }
+  std::shared_ptr<memory_table> table_;
+  std::int64_t begin_ = std::numeric_limits<std::int64_t>::min();
+};
+
+/// What a tracking database holds, over all its connections.
+struct memory_records {
+  struct record {
+    storage::claimed_record claim;
+    std::string state;
+    std::uint64_t epoch = 0;
+  };
+  std::map<std::string, record> records; ///< by record id and version
+  std::map<std::uint32_t, storage::adopted_shard> shards;
+  std::set<std::string> retries;
+  std::uint64_t beats = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t opened = 0;
+  std::optional<error> open_failure;
+  std::optional<error> commit_failure;
+  bool paused = false;
+
+  std::size_t count(const std::string& state) const {
+    return static_cast<std::size_t>(
+      std::count_if(records.begin(), records.end(), [&](const auto& each) { return each.second.state == state; }));
+  }
+};
+
+class memory_tracking final : public storage::tracking {
+public:
+  explicit memory_tracking(std::shared_ptr<memory_records> database) : database_(std::move(database)) {}
+  result<std::string> prepare() override { return std::string{"installation"}; }
+  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards) override {
+    std::vector<storage::adopted_shard> mine;
+    for (const auto shard : shards) {
+      auto& one = database_->shards[shard];
+      one.shard = shard;
+      ++one.epoch;
+      mine.push_back(one);
+    }
+    return mine;
+  }
+  result<std::vector<storage::claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind) override {
+    std::vector<storage::claimed_record> claims;
+    for (const auto& [unused, each] : database_->records)
+      if (each.state == "claimed" && each.claim.shard == shard && each.claim.seq > behind)
+        claims.push_back(each.claim);
+    std::sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) { return a.seq < b.seq; });
+    return claims;
+  }
+  result<std::uint64_t> heartbeat() override { return database_->beats; }
+  result<void> check(std::span<const storage::shard_progress> shards) override { return fence(shards); }
+  result<bool> commit(const storage::tracking_changes& changes) override {
+    if (database_->commit_failure)
+      return *database_->commit_failure;
+    if (auto owned = fence(changes.shards); !owned)
+      return owned.error();
+    for (const auto& claim : changes.claims)
+      if (database_->records.contains(key(claim.record_id, claim.version)))
+        return false;
+    ++database_->commits;
+    for (const auto& end : changes.ends)
+      write(end);
+    for (const auto& shard : changes.shards)
+      write(shard);
+    for (const auto& claim : changes.claims)
+      database_->records[key(claim.record_id, claim.version)] = {claim, name_of(claim.state),
+                                                                 database_->shards[claim.shard].epoch};
+    for (const auto& id : changes.retried)
+      database_->retries.erase(id);
+    if (changes.cursor)
+      for (const auto& shard : changes.shards)
+        if (!shard.keeps_cursor)
+          database_->shards[shard.shard].cursors = {*changes.cursor};
+    return true;
+  }
+  result<bool> paused() override { return database_->paused; }
+  result<void> pause(bool paused) override {
+    database_->paused = paused;
+    return {};
+  }
+  result<std::vector<std::size_t>> untracked(std::span<const storage::record_key> records, known_by which) override {
+    std::vector<std::size_t> missing;
+    for (std::size_t index = 0; index < records.size(); ++index) {
+      const std::string id{records[index].record_id};
+      const auto has = [&](const auto& each) { return each.second.claim.record_id == id; };
+      const bool tracked = which == known_by::version
+                             ? database_->records.contains(key(id, std::string{records[index].version}))
+                             : std::any_of(database_->records.begin(), database_->records.end(), has);
+      if (!tracked)
+        missing.push_back(index);
+    }
+    return missing;
+  }
+  result<std::vector<std::string>> retries(std::size_t) override {
+    return std::vector<std::string>{database_->retries.begin(), database_->retries.end()};
+  }
+
+private:
+  static std::string name_of(storage::record_state state) {
+    constexpr std::array names{"claimed", "sent", "refused", "held"};
+    return names.at(static_cast<std::size_t>(state));
+  }
+  static std::string key(const std::string& id, const std::string& version) { return id + "/" + version; }
+  result<void> fence(std::span<const storage::shard_progress> shards) {
+    for (const auto& shard : shards)
+      if (database_->shards[shard.shard].epoch != shard.epoch)
+        return error{errc::fenced, "another process publishes now"};
+    ++database_->beats;
+    return {};
+  }
+  void write(const storage::claim_end& end) {
+    for (auto& [unused, each] : database_->records) {
+      if (each.claim.shard != end.shard || each.claim.seq != end.seq || each.state != "claimed")
+        continue;
+      if (end.outcome == storage::claim_end::kind::reclaim) {
+        each.claim.seq = end.new_seq;
+        each.claim.packet_id = end.new_packet_id;
+        ++each.claim.attempts;
+      } else {
+        each.state = end.outcome == storage::claim_end::kind::held ? "held" : "refused";
+      }
+      return;
+    }
+  }
+  void write(const storage::shard_progress& shard) {
+    auto& owner = database_->shards[shard.shard];
+    owner.claimed_seq = shard.claimed_seq;
+    owner.released_seq = shard.released_seq;
+    owner.settled_seq = shard.settled_seq;
+    for (auto& [unused, each] : database_->records)
+      for (const auto& [first, last] : shard.sent)
+        if (each.state == "claimed" && each.claim.shard == shard.shard && first <= each.claim.seq &&
+            each.claim.seq <= last)
+          each.state = "sent";
+  }
+  std::shared_ptr<memory_records> database_;
+};
+
+} // namespace penstock::testing
