@@ -94,6 +94,7 @@ void agent_state::publish() {
     .then(
       [this](std::uint16_t port) {
         publish_waits->reset();
+        config.board->listens(port);
         log::info(component, config.name, "takes links at {}:{}", config.address.host, port);
       },
       [this](const caf::error& failure) { publish_later(failure); });

@@ -60,6 +60,8 @@ result<void> membership_state::round() {
   // As of before the request: the database counts from later.
   const auto began = self->clock().now();
   auto me = config.me;
+  if (config.refresh)
+    config.refresh(me);
   if (leaving)
     me.roles.clear(); // others may take what is released
   auto seen = state->renew(me, config.lease);

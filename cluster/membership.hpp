@@ -24,6 +24,8 @@ namespace penstock::cluster {
 struct membership_config {
   std::string name = "membership";
   storage::cluster_node me;
+  /// Before each renewal: what is known only while it runs, as its ports; empty: all is known.
+  std::function<void(storage::cluster_node& me)> refresh;
   std::chrono::milliseconds lease{3'000};
   std::function<result<std::unique_ptr<storage::cluster_state>>()> open;
   std::function<std::vector<wanted_shard>()> wanted; ///< of the configuration in force

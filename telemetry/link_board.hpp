@@ -3,6 +3,7 @@
 
 #include "core/types.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -25,6 +26,9 @@ struct link_status {
 /// Written by the agent. Thread-safe.
 class link_board {
 public:
+  /// This node takes links at that port.
+  void listens(std::uint16_t port) { port_ = port; }
+  std::uint16_t port() const { return port_; } ///< 0: not yet
   /// There is such a peer.
   void peer(const std::string& name, const std::string& address);
   void up(const std::string& name, std::uint16_t version, wall_time now = wall_now());
@@ -35,6 +39,7 @@ public:
   std::vector<link_status> status() const; ///< by name
 
 private:
+  std::atomic<std::uint16_t> port_ = 0;
   mutable std::mutex mutex_;
   std::map<std::string, link_status> links_;
 };
