@@ -233,7 +233,9 @@ std::string alarms_text(const ordered_json& report) {
     if (!shard["owned"].get<bool>())
       unowned[text_of(shard["role"])].push_back(text_of(shard["shard"]));
   std::string text;
-  for (const auto& [role, shards] : unowned) {
+  for (const auto& entry : unowned) {
+    const auto& role = entry.first;
+    const auto& shards = entry.second;
     const bool has_node = std::any_of(report["nodes"].begin(), report["nodes"].end(), [&](const auto& node) {
       const auto roles = node["roles"].template get<std::vector<std::string>>();
       return node["alive"].template get<bool>() && std::find(roles.begin(), roles.end(), role) != roles.end();
