@@ -159,7 +159,7 @@ class Ingesting(ClusterCase):
         self.server = self.keep(database_server.Postgresql(self.folder / "server"))
         self.broker = self.mosquitto()
         config = self.configure(self.broker, shards=6, database=self.server.url,
-                                database_options=", connect_timeout: 2s, statement_timeout: 5s")
+                                database_options=", busy_timeout: 2s, connect_timeout: 2s, statement_timeout: 5s")
         text = config.read_text()
         nodes = "".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true, roles: [{roles[name]}]}}\n"
                         for name in sorted(roles))
@@ -169,7 +169,9 @@ class Ingesting(ClusterCase):
         config.write_text(text)
         self.config = config
         self.members = Members(self, "".join(sorted(roles)))
-        wait_until(lambda: self.placed() == (6, 3), "all shards and lanes run somewhere")
+        for node in self.members.running.values():
+            node.up()
+        wait_until(lambda: self.placed() == (6, 3), "all shards and lanes run somewhere", 30)
 
     def placed(self) -> tuple[int, int]:
         """Connected shards, and running batch-writers, over all nodes."""
@@ -179,7 +181,7 @@ class Ingesting(ClusterCase):
                 pipeline = node.status()["pipelines"]["telemetry"]
             except (OSError, ValueError, TypeError):
                 return (0, 0)
-            shards += sum(shard["connection"]["connected"] for shard in pipeline["shards"])
+            shards += sum(shard["connected"] for shard in pipeline["shards"])
             writers += len(pipeline["writers"])
         return (shards, writers)
 
