@@ -133,8 +133,8 @@ void agent_state::on_neighbours(const neighbours& now) {
     config.board->forget(name);
     peers.erase(current);
   }
-  look_around();
   const auto before = std::exchange(own, now.own);
+  look_around();
   for (const auto& [lane, epoch] : own)
     if (const auto known = before.find(lane); known == before.end() || known->second != epoch)
       tell_peers(lane);

@@ -74,7 +74,7 @@ void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t
     return log::error(component, config.name,
                       "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
                       "the same configuration");
-  on_detach(ingestor.address());
+  forget(ingestor.address());
   self->monitor(ingestor);
   ingestors.push_back(ingestor);
   // A handle of before its link was lost leads nowhere any more.
@@ -213,7 +213,7 @@ bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
 }
 
 /// It sends nothing more: it has said so, has ended, or its node is lost.
-void batch_writer_state::on_detach(const caf::actor_addr& ingestor) {
+void batch_writer_state::forget(const caf::actor_addr& ingestor) {
   if (!is_attached(ingestor))
     return;
   self->demonitor(ingestor);
@@ -247,7 +247,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
     state.types.push_back(column.type);
   state.layout = layout_of(state.config.table);
   self->set_down_handler([self](caf::down_msg& down) {
-    self->state.on_detach(down.source);
+    self->state.forget(down.source);
     self->state.quit_when_done();
   });
   self->set_exit_handler([self](caf::exit_msg& exit) {
@@ -261,7 +261,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
       self->state.on_attach(ingestor, frames);
     },
     [self](detach_atom, const ingestor_actor& ingestor) {
-      self->state.on_detach(ingestor.address());
+      self->state.forget(ingestor.address());
       self->state.quit_when_done();
     },
     [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },

@@ -1,7 +1,7 @@
 // A node with nothing but its agent, for the tests of links and for their benchmark: it prints what becomes of its
 // links, a line of JSON a change. With --send its agent has an ingestor that sends one and the same frame as fast as
-// demand allows, with --write a batch-writer that takes frames and throws them away; at SIGTERM both say how many
-// records that were, in which time, at which cost.
+// demand allows, with --write a batch-writer that takes frames and throws them away; both say when the first records
+// are through, and at SIGTERM how many that were, in which time, at which cost.
 #include "actors/agent.hpp"
 #include "actors/links.hpp"
 #include "record/frame.hpp"
@@ -235,8 +235,14 @@ int run(const options& chosen) {
   caf::anon_send(agent, neighbours_of(chosen));
   std::vector<telemetry::link_status> seen;
   const timespec tick{0, 10'000'000};
-  while (sigtimedwait(&ends, nullptr, &tick) < 0)
+  bool flows = false;
+  while (sigtimedwait(&ends, nullptr, &tick) < 0) {
     print_changes(seen, *links);
+    if (!flows && counted.records > 0) {
+      flows = true;
+      std::cout << nlohmann::json{{"flows", true}} << std::endl;
+    }
+  }
   print(counted);
   for (const auto& each : all)
     caf::anon_send_exit(each, caf::exit_reason::kill);

@@ -267,9 +267,13 @@ TEST_F(agent_test, a_writer_that_is_to_end_lets_its_ingestors_go_and_nothing_is_
   network.settle();
   deliver(1, 40);
   network.settle();
+  bool ended = false;
+  writer->attach_functor([&ended](const caf::error&) { ended = true; });
   broker->deliver("t/1", {R"({"id":"41"})"});
   caf::anon_send_exit(writer, caf::exit_reason::user_shutdown);
   network.settle();
+  EXPECT_TRUE(ended); // though its ingestors live on
+  EXPECT_EQ(broker->released.back(), 41u);
   c.start_agent();
   network.connect(a, c);
   a.tell({&b, &c});

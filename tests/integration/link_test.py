@@ -31,8 +31,8 @@ class LinkNode:
 
     def lines(self):
         found = []
-        for line in self.output.read_text(errors="replace").splitlines():
-            if line.startswith("{"):
+        for line in self.output.read_text(errors="replace").splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
                 found.append(json.loads(line))
         return found
 
@@ -42,6 +42,9 @@ class LinkNode:
 
     def links(self, *peers) -> bool:
         return all(self.link(peer)["up"] for peer in peers)
+
+    def flows(self) -> bool:
+        return {"flows": True} in self.lines()
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -131,13 +134,11 @@ class Links(unittest.TestCase):
     def test_frames_go_over_a_link_and_on_after_the_loss_of_their_writer(self):
         source = self.start("a", "--send", peers="b")
         sink = self.start("b", "--write", "--demand", 2000, peers="a")
-        wait_until(lambda: source.links("b"), "a link")
-        time.sleep(0.2)  # for some frames; any number will do
+        wait_until(lambda: source.flows() and sink.flows(), "frames go over the link")
         sink.process.kill()
         sink.process.wait()
         sink = self.start("b", "--write", "--demand", 2000, peers="a")
-        wait_until(lambda: sink.links("a"), "a link again")
-        time.sleep(0.2)
+        wait_until(sink.flows, "frames go on")
         self.assertEqual(sink.end(), 0)
         self.assertGreater(sink.lines()[-1]["records"], 0)
         self.assertEqual(source.end(), 0)
