@@ -69,9 +69,12 @@ result<void> membership_state::round() {
     return seen.error();
   drop_lost(*seen);
   const auto followed = follow(*seen);
-  config.held->renewed(began, began + config.lease, ours());
+  lease_until = began + config.lease;
+  config.held->renewed(began, lease_until, ours());
   if (std::exchange(failing, false) || !std::exchange(joined, true))
     log::info(component, config.me.name, "a member of the cluster, with a lease of {} ms", config.lease.count());
+  if (config.on_state)
+    config.on_state(true, {});
   if (!followed)
     return followed;
   if (config.on_seen)
@@ -183,6 +186,8 @@ result<void> membership_state::release_stopped() {
 
 void membership_state::failed(const error& reason) {
   state.reset();
+  if (config.on_state)
+    config.on_state(self->clock().now() < lease_until, reason.to_string());
   if (reason.code == errc::fenced) // another process is this node now, and others own its shards
     for (auto& [unused, shard] : shards) {
       shard.lost = true;

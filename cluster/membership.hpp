@@ -35,6 +35,8 @@ struct membership_config {
   std::function<void(const storage::shard_id&, std::function<void()> on_done)> stop;
   /// After each renewal; empty: nobody wants to know.
   std::function<void(const storage::cluster_snapshot&)> on_seen;
+  /// After each attempt to renew: what the node lacks; empty: nothing.
+  std::function<void(bool member, const std::string& lacks)> on_state;
   /// A shard was released: its next owner need not wait for his next renewal; empty: he does.
   std::function<void()> on_released;
   std::chrono::milliseconds stop_max{30'000}; ///< a shard that has not stopped by then is released: others fence it off
@@ -60,6 +62,7 @@ struct membership_state {
   std::map<storage::shard_id, owned_shard> shards;
 
   std::uint64_t timer = 0; ///< a check message with another number is not heard
+  monotonic lease_until;
   bool failing = false;
   bool joined = false;
   bool leaving = false;

@@ -246,6 +246,7 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(context(), shard, std::move(on_done));
   };
+  config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
   actors::child_spec spec;
   spec.name = config.name;
@@ -297,6 +298,7 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
   std::vector<actors::child_spec> last;
   if (self.configuration.cluster) {
     self.leases = std::make_shared<cluster::leases>();
+    self.board.links()->membership({});
     const auto instance = storage::make_uuid();
     last.push_back(agent_child(self.configuration, instance, self.board, self.directory));
     last.push_back(self.membership_child(instance)); // ended first, so that shards are given away while all still runs
