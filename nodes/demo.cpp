@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -56,7 +57,6 @@ constexpr const char* pipeline_text = R"(ingest:
     topics: ["users/{user_id}/devices/{device_id}/telemetry"]
     qos: 1
     shards: SHARDS
-    writers: WRITERS
     format: json
     database: telemetry
     table: raw_telemetry
@@ -132,6 +132,7 @@ private:
   struct figures {
     std::uint64_t received_rate = 0, committed_rate = 0, committed = 0, duplicate = 0, in_flight = 0, lag_ms = 0;
     std::string places; ///< "a 2+1  b 2+0": sessions and writers
+    std::string writer; ///< the node that writes
   };
 
   std::string file(const std::string& name) const { return (folder_ / name).string(); }
@@ -170,7 +171,7 @@ result<void> demonstration::write_configuration() {
       text += "  " + name_of_node(number) + ": {address: 127.0.0.1:0, http: 127.0.0.1:0}\n";
     text += with(shared, "BROKER", *port);
   }
-  text += with(with(pipeline_text, "SHARDS", 2 * options_.nodes), "WRITERS", is_cluster() ? 2 : 1);
+  text += with(pipeline_text, "SHARDS", 2 * options_.nodes);
   std::ofstream{folder_ / "demo.yaml"} << text;
   return {};
 }
@@ -256,15 +257,19 @@ void demonstration::show_line() {
        << std::flush;
 }
 
-/// The last one.
+/// Of a cluster the one that writes.
 void demonstration::kill_node() {
-  auto& node = nodes_.back();
+  const auto writer = look().writer;
+  auto found = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& each) { return each.name == writer; });
+  if (found == nodes_.end())
+    found = std::prev(nodes_.end());
+  auto& node = *found;
   out_ << fmt::format("       --- kill -9 {}: {} dies with messages in its hands; the devices go on publishing ---\n",
                       node.process.pid(), is_cluster() ? "node " + node.name : std::string{"the node"})
        << std::flush;
   node.process.signal(SIGKILL);
   node.process.wait(5s);
-  nodes_.pop_back();
+  nodes_.erase(found);
   std::this_thread::sleep_for(1s);
 }
 
@@ -283,9 +288,8 @@ void demonstration::introduce() {
   const auto rate = with_commas(options_.rate);
   if (is_cluster())
     out_ << fmt::format(
-      "{} devices publish {} messages/s (QoS 1) to mosquitto. {} processes share the {} sessions that "
-      "receive\nthem and the 2 batch-writers; each message is acknowledged after its commit, "
-      "whichever node wrote it.\n",
+      "{} devices publish {} messages/s (QoS 1) to mosquitto. {} processes share the {} sessions that receive them;\n"
+      "one of them writes to SQLite. Each message is acknowledged after its commit, wherever it came in.\n",
       devices, rate, options_.nodes, 2 * options_.nodes);
   else
     out_ << fmt::format("{} devices publish {} messages/s (QoS 1) to mosquitto; Penstock writes them to SQLite\n"
