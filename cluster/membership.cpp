@@ -68,7 +68,7 @@ result<void> membership_state::round() {
   if (!seen)
     return seen.error();
   drop_lost(*seen);
-  const auto followed = follow(*seen);
+  auto followed = follow(*seen);
   lease_until = began + config.lease;
   config.held->renewed(began, lease_until, ours());
   if (std::exchange(failing, false) || !std::exchange(joined, true))
