@@ -247,6 +247,10 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
     stop_shard(context(), shard, std::move(on_done));
   };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
+  config.on_released = [this] {
+    if (const auto agent = directory.find("agent"))
+      caf::anon_send(agent, messages::detach_atom_v);
+  };
   actors::child_spec spec;
   spec.name = config.name;
   spec.kind = cluster::membership_state::name;
