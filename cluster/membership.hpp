@@ -61,6 +61,8 @@ struct membership_state {
   };
   std::map<storage::shard_id, owned_shard> shards;
 
+  /// Till the next renewal: a third of the lease, or less where the lease of a node that is silent ends before.
+  std::chrono::milliseconds next_look{0};
   std::uint64_t timer = 0; ///< a check message with another number is not heard
   monotonic lease_until;
   bool failing = false;

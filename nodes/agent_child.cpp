@@ -3,6 +3,8 @@
 #include "actors/agent.hpp"
 #include "actors/links.hpp"
 
+#include <caf/send.hpp>
+
 namespace penstock::nodes {
 
 actors::child_spec agent_child(const config::configuration& configuration, const std::string& instance,
@@ -16,6 +18,10 @@ actors::child_spec agent_child(const config::configuration& configuration, const
   };
   config.board = board.links();
   config.directory = &directory;
+  config.on_wake = [&directory] {
+    if (const auto membership = directory.find("membership"))
+      caf::anon_send(membership, messages::wake_atom_v);
+  };
   config.timeout = cluster.lease;
   config.retry_max = cluster.lease;
   config.retry_min = std::min(config.retry_min, config.retry_max);

@@ -248,6 +248,10 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   };
   config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
+  config.on_released = [this] {
+    if (const auto agent = directory.find("agent"))
+      caf::anon_send(agent, messages::detach_atom_v);
+  };
   actors::child_spec spec;
   spec.name = config.name;
   spec.kind = cluster::membership_state::name;
