@@ -155,7 +155,8 @@ class Publishing(ClusterCase):
 class Ingesting(ClusterCase):
     """Sessions and batch-writers over three nodes: a record goes to the node that owns the lane of its key."""
 
-    def begin_ingest(self, roles: dict[str, str]):
+    def begin_ingest(self, roles: dict[str, str], state: database_server.Postgresql | None = None):
+        """`state`: its database, where that is another server than the target's."""
         self.server = self.keep(database_server.Postgresql(self.folder / "server"))
         self.broker = self.mosquitto()
         config = self.configure(self.broker, shards=6, database=self.server.url,
@@ -166,6 +167,10 @@ class Ingesting(ClusterCase):
         text = text.replace("node: {name: a, http: 127.0.0.1:0, admin: true}\n",
                             f"cluster: {{name: plant-7, state: telemetry, lease: 1s}}\nnodes:\n{nodes}")
         text = text.replace("    format: json\n", "    format: json\n    writers: 3\n")
+        if state:
+            text = text.replace("state: telemetry", "state: state").replace(
+                "databases:\n", f'databases:\n  state: {{url: "{state.url}", busy_timeout: 200ms, connect_timeout: 500ms,'
+                                " statement_timeout: 1s}\n")
         config.write_text(text)
         self.config = config
         self.members = Members(self, "".join(sorted(roles)))
@@ -201,6 +206,26 @@ class Ingesting(ClusterCase):
         self.assertEqual(accounts["b"]["received"], 0)
         for name in "ab":
             self.assertEqual(self.members.running[name].stop(), 0)
+
+    def test_without_the_state_database_everything_goes_on_and_says_so(self):
+        state = self.keep(database_server.Postgresql(self.folder / "state"))
+        self.begin_ingest({name: "ingest, write" for name in "abc"}, state)
+        state.kill()
+        a = self.members.running["a"]
+        wait_until(lambda: not a.status()["cluster"]["member"], "the lease is over")
+        self.assertIn("database", a.status()["cluster"]["reason"])
+        self.assertEqual(a.get("/readyz")[0], 503)
+        self.load(self.config, "--count", 10_000, "--rate", 2_000, "--devices", 200)
+        self.verdict()
+        self.assertEqual(self.placed(), (6, 3))
+        self.assertEqual(self.members.running["c"].stop(), 0)
+        state.start()
+        wait_until(lambda: a.status()["cluster"]["member"], "it is a member again")
+        del self.members.running["c"]
+        wait_until(lambda: self.placed() == (6, 3), "the shards of c are taken", 30)
+        for node in self.members.running.values():
+            self.assert_balanced(node)
+            self.assertEqual(node.stop(), 0)
 
     def test_nodes_are_killed_stopped_and_continued(self):
         self.begin_ingest({name: "ingest, write" for name in "abc"})
