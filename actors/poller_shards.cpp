@@ -175,7 +175,8 @@ void poller_state::let_go() {
   if (!gone || !(config.open_changes || is_idle()))
     return;
   cut_sessions();
-  close(); // a replication slot is for whoever gets all of the shards
+  close();                            // a replication slot is for whoever gets all of the shards
+  config.board->oldest(std::nullopt); // what waits is theirs
 }
 
 void poller_state::forget(shard_state& shard) {
