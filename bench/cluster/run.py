@@ -24,8 +24,8 @@ HERE = pathlib.Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2] / "tests" / "support"), str(HERE.parents[2] / "tests" / "integration")]
 import database_server  # noqa: E402
 import small_mqtt  # noqa: E402
-from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, end, free_port, keep, machine, median_by,  # noqa: E402
-                     table, wait_until)
+from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, cpu_seconds_of_server, end, free_port, keep,  # noqa: E402
+                     machine, median_by, table, wait_until)
 
 PARTS = ("placement", "links", "roles", "takeover", "move")
 ALL = ("ingest", "publish", "write")
@@ -317,16 +317,20 @@ class Cluster(Programs):
             cluster.wait_pinned(wanted)
             # Only now: it knows no session that moves.
             with self.stand_in(self.count, connections=shards, port=port) as (broker, _):
-                before = cluster.cpu_seconds()
+                def usage():
+                    return cluster.cpu_seconds(), cpu_seconds_of_server(server.pid)
+                before = usage()
                 line = broker.stdout.readline()
-                used = cluster.cpu_seconds() - before
+                used = [(now - then) / self.count * 1e6 for now, then in zip(usage(), before)]
         if not line:
             raise Failed("the stand-in broker ended early")
         result = json.loads(line)
         stored = int(server.sql("SELECT count(*) FROM raw_telemetry"))
         if stored != self.count or result["acks_out_of_order"]:
             raise Failed(f"{stored:,} rows instead of {self.count:,}, {result['acks_out_of_order']} acknowledgements out of order")
-        return {"cpu_s_per_million": used / self.count * 1e6, "messages_per_second": result["messages_per_second"]}
+        return {"cpu_s_per_million": used[0], "server_cpu_s_per_million": used[1],
+                "messages_per_second": result["messages_per_second"],
+                "bytes_per_row": int(server.sql("SELECT pg_total_relation_size('raw_telemetry')")) / self.count}
 
     # --- shards that move
 
@@ -505,6 +509,9 @@ def goals_of_roles(found):
         rows.append((f"{name}: CPU in all of them", f"{run['cpu_s_per_million']:.2f} s per million, ratio {ratio:.2f} "
                      f"({run['messages_per_second']:,.0f} msg/s)", "ratio 1.25 or less" if is_split else "",
                      ratio <= 1.25 if is_split else None))
+    server = found["1 combined"]
+    rows.append(("the database, with 1 combined: CPU, table and index",
+                 f"{server['server_cpu_s_per_million']:.1f} s per million, {server['bytes_per_row']:.0f} bytes a row", "", None))
     return rows
 
 
