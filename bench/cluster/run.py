@@ -12,6 +12,7 @@ import itertools
 import json
 import pathlib
 import random
+import resource
 import signal
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ import small_mqtt  # noqa: E402
 from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, cpu_seconds_of_server, end, free_port, keep,  # noqa: E402
                      machine, median_by, table, wait_until)
 
-PARTS = ("placement", "links", "roles", "takeover", "move")
+PARTS = ("placement", "links", "broker", "roles", "takeover", "move")
 ALL = ("ingest", "publish", "write")
 
 HEAD = """\
@@ -273,7 +274,8 @@ class Cluster(Programs):
         def start(name, peer, *options):
             with open(folder / name, "wb") as output:
                 return subprocess.Popen([self.program("link_node"), name, "--listen", f"127.0.0.1:{ports[name]}",
-                                         "--peer", f"{peer}=127.0.0.1:{ports[peer]}", *map(str, [*options, *tls])], stdout=output)
+                                         "--peer", f"{peer}=127.0.0.1:{ports[peer]}", *map(str, [*options, *tls])],
+                                        stdout=output, stderr=subprocess.DEVNULL)
         processes = {"b": start("b", "a", "--write", "--demand", demand), "a": start("a", "b", "--send", "--frame", frame)}
         time.sleep(seconds)
         last = {}
@@ -285,6 +287,35 @@ class Cluster(Programs):
         return {"records_per_second": last["b"]["records"] / last["b"]["seconds"],
                 "writer_cpu_s_per_million": last["b"]["cpu_seconds"] / last["b"]["records"] * 1e6,
                 "ingestor_cpu_s_per_million": last["a"]["cpu_seconds"] / last["a"]["records"] * 1e6}
+
+    # --- the broker
+
+    def broker(self, devices=8_000, messages_each=10):
+        """What a mosquitto spends where each device has a connection of its own and sends one message at a time: QoS 1, to one subscriber."""
+        count = devices * messages_each
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # which mosquitto inherits
+        with self.mosquitto() as broker:
+            idle_kb, idle_cpu = rss_kb(broker.pid), cpu_seconds(broker.pid)
+            connections = [small_mqtt.SmallMqtt(broker.port, f"device-{number}") for number in range(devices)]
+            grown_kb, dialled_cpu = rss_kb(broker.pid) - idle_kb, cpu_seconds(broker.pid) - idle_cpu
+            subscriber = subprocess.Popen([self.program("bench-ingest-raw-subscriber"), "--port", str(broker.port), "--count", str(count),
+                                           "--connections", "1"], stdout=subprocess.PIPE, text=True)
+            try:
+                subscriber.stdout.readline()
+                before = cpu_seconds(broker.pid)
+                for number in range(count):
+                    connections[number % devices].send(f"users/u/devices/d{number % devices}/telemetry", "x" * 150)
+                received = json.loads(subscriber.communicate(timeout=60)[0])["messages"]
+                used = cpu_seconds(broker.pid) - before
+            finally:
+                end(subscriber)
+                for each in connections:
+                    each.close()
+        if received != count:
+            raise Failed(f"the subscriber received {received:,} of {count:,}")
+        return {"devices": devices, "cpu_s_per_million": used / count * 1e6, "kb_per_connection": grown_kb / devices,
+                "connect_cpu_ms": dialled_cpu / devices * 1e3}
 
     # --- roles
 
@@ -436,6 +467,11 @@ class Arrivals:
                 self.times.append(now)
 
 
+def rss_kb(pid):
+    return next(int(line.split()[1]) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+                if line.startswith("VmRSS:"))
+
+
 def make_tables(server):
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; " + TABLES)
     server.sql("CHECKPOINT")
@@ -469,6 +505,7 @@ def measure(bench, options):
 
     part("placement", "placement of 1,000 shards over 100 nodes", bench.placement)
     part("links", f"frames over a link, {options.link_seconds} s each", bench.links, options.link_seconds)
+    part("broker", "a mosquitto and 8,000 devices", bench.broker)
     if {"roles", "takeover", "move"} & set(options.parts):
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder, \
                 database_server.Postgresql(pathlib.Path(folder) / "server") as server:
@@ -498,6 +535,12 @@ def goals_of_links(found):
                  ("  CPU at the writer's end, at the ingestor's",
                   f"{run['writer_cpu_s_per_million']:.2f}, {run['ingestor_cpu_s_per_million']:.2f} s per million", "", None)]
     return rows
+
+
+def goals_of_broker(run):
+    return [(f"mosquitto, {run['devices']:,} devices that send one message at a time, QoS 1, to one subscriber: CPU",
+             f"{run['cpu_s_per_million']:.1f} s per million, so {1e6 / run['cpu_s_per_million']:,.0f} msg/s at most", "", None),
+            ("  a connection: memory, CPU to make it", f"{run['kb_per_connection']:.1f} KB, {run['connect_cpu_ms']:.3f} ms", "", None)]
 
 
 def goals_of_roles(found):
@@ -538,8 +581,8 @@ def goals_of_move(run):
 def goals(found):
     """Rows of the table: what, measured, goal, met (None: no goal)."""
     rows = []
-    for name, of in {"placement": goals_of_placement, "links": goals_of_links, "roles": goals_of_roles, "takeover": goals_of_takeover,
-                     "move": goals_of_move}.items():
+    for name, of in {"placement": goals_of_placement, "links": goals_of_links, "broker": goals_of_broker, "roles": goals_of_roles,
+                     "takeover": goals_of_takeover, "move": goals_of_move}.items():
         if name in found:
             rows += [(name, found[name]["failed"], "", False)] if "failed" in found[name] else of(found[name])
     return rows
