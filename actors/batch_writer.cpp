@@ -40,12 +40,13 @@ void batch_writer_state::open() {
   auto opened = config.open();
   if (!opened)
     return retry_later(opened.error());
-  store = std::move(*opened);
-  if (auto prepared = store->prepare(config.table); !prepared)
+  // Kept only once it is prepared: a retry that found it would take it for one that is.
+  if (auto prepared = (*opened)->prepare(config.table); !prepared)
     return retry_later(prepared.error());
-  auto id = store->installation_id();
+  auto id = (*opened)->installation_id();
   if (!id)
     return retry_later(id.error());
+  store = std::move(*opened);
   const bool first = installation.empty();
   installation = std::move(*id);
   // After a failed write only a write that succeeds shows that all is well: open() may succeed where write() does not.

@@ -13,7 +13,7 @@ actors::child_spec agent_child(const config::configuration& configuration, const
   actors::agent_config config;
   config.me = {cluster.name, configuration.node.name, instance};
   config.address = *configuration.node.address;
-  config.probe = [timeout = cluster.lease](const std::string& host, std::uint16_t port) {
+  config.probe = [timeout = actors::link_silence_max(cluster)](const std::string& host, std::uint16_t port) {
     return actors::probe(host, port, timeout);
   };
   config.board = board.links();
@@ -22,7 +22,7 @@ actors::child_spec agent_child(const config::configuration& configuration, const
     if (const auto membership = directory.find("membership"))
       caf::anon_send(membership, messages::wake_atom_v);
   };
-  config.timeout = cluster.lease;
+  config.timeout = actors::link_silence_max(cluster);
   config.retry_max = cluster.lease;
   config.retry_min = std::min(config.retry_min, config.retry_max);
   actors::child_spec spec;

@@ -216,12 +216,12 @@ int run(const options& chosen) {
   config.me = {chosen.cluster, chosen.name, chosen.name + "-" + std::to_string(::getpid())};
   config.address = address_of(chosen.listen);
   config.manager = actors::link_manager(system, !(chosen.tls == config::tls{}));
-  config.probe = [lease = cluster.lease](const std::string& host, std::uint16_t port) {
-    return actors::probe(host, port, lease);
+  config.probe = [timeout = actors::link_silence_max(cluster)](const std::string& host, std::uint16_t port) {
+    return actors::probe(host, port, timeout);
   };
   config.board = links;
   config.directory = &directory;
-  config.timeout = cluster.lease;
+  config.timeout = actors::link_silence_max(cluster);
   const auto agent = system.spawn(actors::agent, std::move(config));
   all.push_back(caf::actor_cast<caf::actor>(agent));
   const auto add = [&](const std::string& name, const auto& child) {

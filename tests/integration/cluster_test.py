@@ -8,7 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import database_server  # noqa: E402
-from harness import SOAK, Node, free_port, run_command, wait_until  # noqa: E402
+from harness import PENSTOCK, SOAK, Node, free_port, run_command, wait_until  # noqa: E402
 from publish_test import Plant, PublishCase, Receiver, Sqlite  # noqa: E402
 
 ROWS = 100_000 if SOAK else 30_000
@@ -50,8 +50,8 @@ class Members:
         for name in names:
             self.start(name)
 
-    def start(self, name: str) -> Node:
-        self.running[name] = self.case.keep(Node(self.case.folder, self.case.config, name))
+    def start(self, name: str, binary: str = PENSTOCK) -> Node:
+        self.running[name] = self.case.keep(Node(self.case.folder, self.case.config, name, binary=binary))
         return self.running[name]
 
     def status(self, name: str) -> dict:
@@ -152,9 +152,7 @@ class Publishing(ClusterCase):
         self.wait_for_shards("abc")
 
 
-class Ingesting(ClusterCase):
-    """Sessions and batch-writers over three nodes: a record goes to the node that owns the lane of its key."""
-
+class IngestCase(ClusterCase):
     def begin_ingest(self, roles: dict[str, str], state: database_server.Postgresql | None = None):
         """`state`: its database, where that is another server than the target's."""
         self.server = self.keep(database_server.Postgresql(self.folder / "server"))
@@ -195,6 +193,10 @@ class Ingesting(ClusterCase):
         self.assertEqual((verdict["missing"], verdict["repeated"]), (0, 0), verdict)
         self.assertGreater(verdict["stored"], 0)
         return verdict
+
+
+class Ingesting(IngestCase):
+    """Sessions and batch-writers over three nodes: a record goes to the node that owns the lane of its key."""
 
     def test_writers_live_on_another_node(self):
         self.begin_ingest({"a": "ingest", "b": "write"})

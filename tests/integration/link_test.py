@@ -18,6 +18,7 @@ from harness import PENSTOCK, free_port, wait_until
 
 LINK_NODE = os.environ.get("LINK_NODE", str(pathlib.Path(PENSTOCK).with_name("link_node")))
 LEASE = 1.0
+SILENCE = 3.0  # after which a peer is lost: no less, however short the lease
 
 
 class LinkNode:
@@ -96,13 +97,13 @@ class Links(unittest.TestCase):
         again = self.start("b")
         wait_until(lambda: again.links("a", "c") and a.links("b") and c.links("b"), "b is back")
 
-    def test_a_node_that_hangs_is_noticed_within_about_a_lease_and_comes_back(self):
+    def test_a_node_that_hangs_is_noticed_soon_and_comes_back(self):
         a, b, c = (self.start(name) for name in "abc")
         wait_until(lambda: a.links("b", "c") and b.links("c"), "links")
         b.signal(signal.SIGSTOP)
         stopped = time.monotonic()
         wait_until(lambda: not a.link("b")["up"] and not c.link("b")["up"], "b is silent")
-        self.assertLess(time.monotonic() - stopped, 4 * LEASE)
+        self.assertLess(time.monotonic() - stopped, 2 * SILENCE)
         self.assertTrue(a.links("c"))
         b.signal(signal.SIGCONT)
         wait_until(lambda: a.links("b") and c.links("b") and b.links("a", "c"), "b is back")
