@@ -292,8 +292,11 @@ result<bool> poller_state::write(round& now, bool publish_meanwhile) {
   return written.valid() ? written.get() : true;
 }
 
+/// Of a shard that is not adopted nothing was written: what was in flight is counted anew by whoever adopts it.
 void poller_state::show(round& now) {
   for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    if (!shards[number].adopted)
+      continue;
     now.deltas[number].in_flight = shards[number].ledger.open();
     config.shards[number]->apply(now.deltas[number]);
     config.shards[number]->backlog(shards[number].pending.size());

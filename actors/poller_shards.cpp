@@ -56,11 +56,8 @@ void poller_state::on_detach(std::uint32_t number, const publisher_actor& publis
   auto& shard = shards.at(number);
   if (shard.publisher != publisher || shard.leaving)
     return;
-  if (!shard.adopted) {
-    shard.publisher = nullptr;
-    self->send(publisher, adopted{{}, ++shard.incarnation});
-    return;
-  }
+  if (!shard.adopted)
+    return forget(shard);
   shard.leaving = true;
   shard.leaving_since = now();
   shard.ledger.window(0);
@@ -77,7 +74,7 @@ void poller_state::on_publisher_down(const caf::actor_addr& ended) {
       shard.publisher = nullptr;
       ++shard.incarnation;
       shard.go_offline();
-      if (shard.leaving)
+      if (shard.leaving || !shard.adopted)
         forget(shard);
     }
 }
@@ -110,8 +107,9 @@ std::vector<std::uint32_t> poller_state::to_be_adopted() const {
 
 result<void> poller_state::adopt_attached() {
   const auto numbers = to_be_adopted();
-  adopting = !numbers.empty() && records_at_end() &&
-             std::any_of(shards.begin(), shards.end(), [](const shard_state& each) { return each.has_open(); });
+  adopting = !numbers.empty() && records_at_end() && std::any_of(shards.begin(), shards.end(), [](const auto& each) {
+               return each.adopted && each.has_open();
+             });
   if (numbers.empty() || adopting || stopping)
     return {};
   return adopt(numbers);
@@ -187,6 +185,7 @@ void poller_state::forget(shard_state& shard) {
   shard.claims.clear();
   shard.failures.clear();
   shard.ended.clear();
+  shard.sent = 0;
   config.shards[static_cast<std::size_t>(&shard - shards.data())]->begin();
   if (const auto publisher = std::exchange(shard.publisher, nullptr))
     self->send(publisher, adopted{{}, ++shard.incarnation});
