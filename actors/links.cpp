@@ -23,8 +23,8 @@ namespace {
 /// CAF cuts healthy links where the longest silence is not at least four of them.
 constexpr int heartbeats_a_silence = 5;
 /// At each heartbeat CAF also drops what it dials if the peer has not said a first word yet. So between two of them
-/// there must be room for a TLS handshake, also on busy machines: 600 ms.
-constexpr std::chrono::milliseconds silence_least{3000};
+/// there must be room for a TLS handshake, also on busy machines: 1 s.
+constexpr std::chrono::milliseconds silence_least{5000};
 
 class socket_handle {
 public:

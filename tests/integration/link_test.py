@@ -18,7 +18,7 @@ from harness import PENSTOCK, free_port, wait_until
 
 LINK_NODE = os.environ.get("LINK_NODE", str(pathlib.Path(PENSTOCK).with_name("link_node")))
 LEASE = 1.0
-SILENCE = 3.0  # after which a peer is lost: no less, however short the lease
+SILENCE = 5.0  # after which a peer is lost: no less, however short the lease
 
 
 class LinkNode:
