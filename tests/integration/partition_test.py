@@ -232,6 +232,7 @@ class Faults:
 
 
 class Partition(PartitionCase):
+    @unittest.skipUnless(SOAK, "minutes on a quiet machine: ./dev soak")
     def test_both_directions_lose_and_repeat_nothing_whatever_the_network_drops(self):
         for name in self.LISTED:
             self.start(name)
