@@ -17,6 +17,8 @@ using namespace messages;
 namespace {
 
 constexpr const char* component = "agent";
+/// The first link version whose nodes can be woken.
+constexpr std::uint16_t wake_version = 2;
 
 std::string reason_of(const caf::error& failure) {
   if (failure == caf::sec::request_timeout)
@@ -94,6 +96,7 @@ void agent_state::publish() {
     .then(
       [this](std::uint16_t port) {
         publish_waits->reset();
+        config.board->listens(port);
         log::info(component, config.name, "takes links at {}:{}", config.address.host, port);
       },
       [this](const caf::error& failure) { publish_later(failure); });
@@ -132,8 +135,8 @@ void agent_state::on_neighbours(const neighbours& now) {
     config.board->forget(name);
     peers.erase(current);
   }
-  look_around();
   const auto before = std::exchange(own, now.own);
+  look_around();
   for (const auto& [lane, epoch] : own)
     if (const auto known = before.find(lane); known == before.end() || known->second != epoch)
       tell_peers(lane);
@@ -233,6 +236,7 @@ void agent_state::link_up(const hello& theirs, const agent_actor& agent) {
   }
   peer.agent = agent;
   peer.instance = theirs.instance;
+  peer.version = theirs.version;
   peer.dialling = false;
   peer.told.clear();
   if (peer.waits)
@@ -272,6 +276,13 @@ void agent_state::on_lane_writer(const lane_writer& told) {
     return;
   known = {told.epoch, peer->first, told.writer};
   announce(lane);
+}
+
+/// A peer that knows of no wake takes the shard at its next renewal.
+void agent_state::on_released() {
+  for (const auto& [unused, peer] : peers)
+    if (peer.agent && peer.version >= wake_version)
+      self->send(peer.agent, wake_atom_v);
 }
 
 // --- this node ---
@@ -366,8 +377,13 @@ agent_actor::behavior_type agent(agent_actor::stateful_pointer<agent_state> self
     [self](started_atom, const std::string& child, const caf::strong_actor_ptr& handle) {
       self->state.on_started(child, handle);
     },
+    [self](detach_atom) { self->state.on_released(); },
     [self](const hello& theirs) { return self->state.on_hello(theirs); },
     [self](const lane_writer& told) { self->state.on_lane_writer(told); },
+    [self](wake_atom) {
+      if (self->state.config.on_wake)
+        self->state.config.on_wake();
+    },
     [self](retry_atom) { self->state.publish(); },
     [self](retry_atom, const std::string& name, std::uint64_t attempt) {
       if (self->state.is_current(name, attempt))

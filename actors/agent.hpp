@@ -1,5 +1,6 @@
 // The agent of a node: the one actor that the others' agents know. It keeps a direct link to each of them, tells over
 // them which lanes' batch-writers live here, and makes those that it is told of known to the ingestors of this node.
+// When this node has released a shard, it has the memberships of the others look at once.
 //
 // Of two nodes the one with the smaller name dials; both notice when the link is lost. A link is there once both have
 // accepted the other's hello. An address that does not answer delays nobody else: each is probed on a thread of its
@@ -38,6 +39,7 @@ struct agent_config {
   std::function<result<std::string>(const std::string& host, std::uint16_t port)> probe;
   std::shared_ptr<telemetry::link_board> board;
   const actor_directory* directory = nullptr; ///< where it finds who is there already
+  std::function<void()> on_wake;              ///< a peer says that it has released a shard; empty: nobody wants to know
   std::chrono::milliseconds timeout{3'000};   ///< for an answer of a peer, or of CAF's connect
   std::chrono::milliseconds retry_min{100};
   std::chrono::milliseconds retry_max{3'000};
@@ -61,6 +63,7 @@ struct agent_state {
     std::optional<messages::neighbours::peer> known; ///< nothing: the state database does not show it (yet)
     messages::agent_actor agent;                     ///< null: no link
     std::string instance;                            ///< of the link
+    std::uint16_t version = 0;                       ///< of the link
     std::uint64_t attempt = 0;                       ///< numbers the dials: what an earlier one brings is not heard
     bool dialling = false;                           ///< or waiting to
     std::string told;                                ///< the last reason that was logged
@@ -91,6 +94,7 @@ struct agent_state {
   void link_up(const messages::hello& theirs, const messages::agent_actor& agent);
   void link_down(const std::string& name, const std::string& reason);
   void on_lane_writer(const messages::lane_writer& told);
+  void on_released();
   void look_around();
   void on_started(const std::string& child, const caf::strong_actor_ptr& handle);
   void on_down(const caf::down_msg& down);

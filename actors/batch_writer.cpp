@@ -40,12 +40,13 @@ void batch_writer_state::open() {
   auto opened = config.open();
   if (!opened)
     return retry_later(opened.error());
-  store = std::move(*opened);
-  if (auto prepared = store->prepare(config.table); !prepared)
+  // Kept only once it is prepared: a retry that found it would take it for one that is.
+  if (auto prepared = (*opened)->prepare(config.table); !prepared)
     return retry_later(prepared.error());
-  auto id = store->installation_id();
+  auto id = (*opened)->installation_id();
   if (!id)
     return retry_later(id.error());
+  store = std::move(*opened);
   const bool first = installation.empty();
   installation = std::move(*id);
   // After a failed write only a write that succeeds shows that all is well: open() may succeed where write() does not.
@@ -74,7 +75,7 @@ void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t
     return log::error(component, config.name,
                       "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
                       "the same configuration");
-  on_detach(ingestor.address());
+  forget(ingestor.address());
   self->monitor(ingestor);
   ingestors.push_back(ingestor);
   // A handle of before its link was lost leads nowhere any more.
@@ -213,7 +214,7 @@ bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
 }
 
 /// It sends nothing more: it has said so, has ended, or its node is lost.
-void batch_writer_state::on_detach(const caf::actor_addr& ingestor) {
+void batch_writer_state::forget(const caf::actor_addr& ingestor) {
   if (!is_attached(ingestor))
     return;
   self->demonitor(ingestor);
@@ -247,7 +248,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
     state.types.push_back(column.type);
   state.layout = layout_of(state.config.table);
   self->set_down_handler([self](caf::down_msg& down) {
-    self->state.on_detach(down.source);
+    self->state.forget(down.source);
     self->state.quit_when_done();
   });
   self->set_exit_handler([self](caf::exit_msg& exit) {
@@ -261,7 +262,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
       self->state.on_attach(ingestor, frames);
     },
     [self](detach_atom, const ingestor_actor& ingestor) {
-      self->state.on_detach(ingestor.address());
+      self->state.forget(ingestor.address());
       self->state.quit_when_done();
     },
     [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },

@@ -72,7 +72,7 @@ struct batch_writer_state {
 
   void open();
   void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames);
-  void on_detach(const caf::actor_addr& ingestor);
+  void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_commit();
   void on_check();

@@ -42,7 +42,7 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
   auto& lane = lanes[index];
   // One that is announced twice is the same object. One that a lost node had, and has again, is another: what was sent
   // to it may be lost.
-  if (lane.writer && caf::actor_cast<caf::strong_actor_ptr>(lane.writer) == announced)
+  if (lane.writer && caf::actor_cast<caf::strong_actor_ptr>(lane.writer).get() == announced.get())
     return;
   if (lane.writer)
     on_down(lane.writer.address()); // its end was not heard of yet

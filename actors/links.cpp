@@ -20,8 +20,11 @@ namespace penstock::actors {
 
 namespace {
 
-/// CAF cuts healthy links where a timeout is not at least four of them.
-constexpr int heartbeats_a_lease = 5;
+/// CAF cuts healthy links where the longest silence is not at least four of them.
+constexpr int heartbeats_a_silence = 5;
+/// At each heartbeat CAF also drops what it dials if the peer has not said a first word yet. So between two of them
+/// there must be room for a TLS handshake, also on busy machines: 1 s.
+constexpr std::chrono::milliseconds silence_least{5000};
 
 class socket_handle {
 public:
@@ -77,10 +80,15 @@ std::string text_of(const addrinfo& where) {
 
 } // namespace
 
+std::chrono::milliseconds link_silence_max(const config::cluster& cluster) {
+  return std::max<std::chrono::milliseconds>(cluster.lease, silence_least);
+}
+
 result<void> configure_links(caf::actor_system_config& system, const config::cluster& cluster) {
   system.load<caf::io::middleman>();
-  system.set("middleman.heartbeat-interval", caf::timespan{cluster.lease / heartbeats_a_lease});
-  system.set("middleman.connection-timeout", caf::timespan{cluster.lease});
+  const auto silence = link_silence_max(cluster);
+  system.set("middleman.heartbeat-interval", caf::timespan{silence / heartbeats_a_silence});
+  system.set("middleman.connection-timeout", caf::timespan{silence});
   // It would open a plain port on every interface.
   system.set("middleman.enable-automatic-connections", false);
   const auto& tls = cluster.tls;

@@ -15,8 +15,12 @@
 
 namespace penstock::actors {
 
+/// A peer that is silent for so long is lost, and a dial that takes longer has failed: the lease, but not less than 3
+/// s. Nothing that is promised waits for it: when a hung node's lease is over, others own its lanes and say so.
+std::chrono::milliseconds link_silence_max(const config::cluster& cluster);
+
 /// Before the actor system is made. With `cluster.tls` it reads the files first, since CAF waits for ever where it
-/// cannot: `configuration`, naming the file. A peer that is silent for `cluster.lease` is lost.
+/// cannot: `configuration`, naming the file.
 result<void> configure_links(caf::actor_system_config& system, const config::cluster& cluster);
 
 /// Who publishes and connects; it takes one connect after the other, so it is asked only for addresses that answer.

@@ -209,7 +209,8 @@ void poller_state::works() {
   if (std::exchange(failing, false))
     log::info(component, config.name, "the database answers again");
   else
-    log::info(component, config.name, "publishes {} over {} shards", config.pipeline.table, shards.size());
+    log::info(component, config.name, "publishes {} over {} shards", config.pipeline.table,
+              std::count_if(shards.begin(), shards.end(), [](const auto& each) { return each.adopted; }));
 }
 
 std::size_t poller_state::bytes_in_flight() const {

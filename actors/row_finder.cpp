@@ -69,7 +69,7 @@ void row_finder::measure(const rows& read) {
 
 /// The cursor that holds for all: it begins with the earliest floor, and may meet claims up to the latest high.
 result<void> row_finder::begin_at(storage::source& source, std::vector<storage::source_cursor> from) {
-  auto all = std::move(from.front());
+  auto all = from.front();
   for (const auto& each : from) {
     const auto is_before = [&](const std::string& left, const std::string& right) -> result<bool> {
       return left == right ? result<bool>{false} : source.is_before(left, right);

@@ -16,12 +16,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
 
-CONFIG = """\
+HEAD = """\
 data: .
 node: {{name: bench, http: "127.0.0.1:0"}}
 brokers: {{main: {{url: "mqtt://127.0.0.1:{port}"}}}}
 databases: {{telemetry: {{url: "{database}"{database_options}}}}}
 log: {{level: warning}}
+"""
+INGEST = """\
 ingest:
   telemetry:
     broker: main
@@ -42,6 +44,7 @@ ingest:
       battery:     {{from: payload.battery, type: integer, optional: true}}
       extra_data:  {{from: payload.rest, type: json}}
 """
+CONFIG = HEAD + INGEST
 
 MOSQUITTO = """\
 listener {port} 127.0.0.1
@@ -208,9 +211,10 @@ class Programs:
                 end(process)
 
     @contextlib.contextmanager
-    def stand_in(self, count, rate="max"):
+    def stand_in(self, count, rate="max", connections=2, port=0):
         process = subprocess.Popen(
-            [self.program("bench-ingest-stand-in-broker"), "--count", str(count), "--rate", str(rate), "--connections", "2"],
+            [self.program("bench-ingest-stand-in-broker"), "--count", str(count), "--rate", str(rate),
+             "--connections", str(connections), "--port", str(port)],
             stdout=subprocess.PIPE, text=True)
         try:
             yield process, int(process.stdout.readline().split()[1])

@@ -18,6 +18,15 @@ constexpr const char* component = "cluster";
 /// Renewals within a lease: one may be lost.
 constexpr int renewals = 3;
 
+/// Until the first of the others' leases ends, should it not be renewed.
+std::chrono::milliseconds first_end(const storage::cluster_snapshot& seen, const std::string& instance) {
+  auto first = std::chrono::milliseconds::max();
+  for (const auto& node : seen.nodes)
+    if (node.instance != instance && node.lease_left.count() > 0)
+      first = std::min(first, node.lease_left);
+  return first;
+}
+
 } // namespace
 
 std::string membership_config::validate() const {
@@ -35,6 +44,7 @@ leases::shards membership_state::ours() const {
 }
 
 void membership_state::on_check() {
+  next_look = config.lease / renewals;
   if (auto done = round(); !done)
     failed(done.error());
   if (leaving && (shards.empty() || !state)) {
@@ -43,7 +53,7 @@ void membership_state::on_check() {
         log::warning(component, config.me.name, "{}; its lease runs out", left.error().to_string());
     return self->quit(caf::exit_reason::user_shutdown);
   }
-  schedule(config.lease / renewals);
+  schedule(next_look);
 }
 
 result<void> membership_state::round() {
@@ -60,16 +70,24 @@ result<void> membership_state::round() {
   // As of before the request: the database counts from later.
   const auto began = self->clock().now();
   auto me = config.me;
+  if (config.refresh)
+    config.refresh(me);
   if (leaving)
     me.roles.clear(); // others may take what is released
   auto seen = state->renew(me, config.lease);
   if (!seen)
     return seen.error();
+  // What was read is rounded down: a millisecond later it is over.
+  if (const auto end = first_end(*seen, config.me.instance); end < next_look)
+    next_look = end + std::chrono::milliseconds{1};
   drop_lost(*seen);
-  const auto followed = follow(*seen);
-  config.held->renewed(began, began + config.lease, ours());
+  auto followed = follow(*seen);
+  lease_until = began + config.lease;
+  config.held->renewed(began, lease_until, ours());
   if (std::exchange(failing, false) || !std::exchange(joined, true))
     log::info(component, config.me.name, "a member of the cluster, with a lease of {} ms", config.lease.count());
+  if (config.on_state)
+    config.on_state(true, {});
   if (!followed)
     return followed;
   if (config.on_seen)
@@ -181,6 +199,8 @@ result<void> membership_state::release_stopped() {
 
 void membership_state::failed(const error& reason) {
   state.reset();
+  if (config.on_state)
+    config.on_state(self->clock().now() < lease_until, reason.to_string());
   if (reason.code == errc::fenced) // another process is this node now, and others own its shards
     for (auto& [unused, shard] : shards) {
       shard.lost = true;

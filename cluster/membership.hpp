@@ -24,6 +24,8 @@ namespace penstock::cluster {
 struct membership_config {
   std::string name = "membership";
   storage::cluster_node me;
+  /// Before each renewal: what is known only while it runs, as its ports; empty: all is known.
+  std::function<void(storage::cluster_node& me)> refresh;
   std::chrono::milliseconds lease{3'000};
   std::function<result<std::unique_ptr<storage::cluster_state>>()> open;
   std::function<std::vector<wanted_shard>()> wanted; ///< of the configuration in force
@@ -33,6 +35,8 @@ struct membership_config {
   std::function<void(const storage::shard_id&, std::function<void()> on_done)> stop;
   /// After each renewal; empty: nobody wants to know.
   std::function<void(const storage::cluster_snapshot&)> on_seen;
+  /// After each attempt to renew: what the node lacks; empty: nothing.
+  std::function<void(bool member, const std::string& lacks)> on_state;
   /// A shard was released: its next owner need not wait for his next renewal; empty: he does.
   std::function<void()> on_released;
   std::chrono::milliseconds stop_max{30'000}; ///< a shard that has not stopped by then is released: others fence it off
@@ -57,7 +61,10 @@ struct membership_state {
   };
   std::map<storage::shard_id, owned_shard> shards;
 
+  /// Till the next renewal: a third of the lease, or less where the lease of a node that is silent ends before.
+  std::chrono::milliseconds next_look{0};
   std::uint64_t timer = 0; ///< a check message with another number is not heard
+  monotonic lease_until;
   bool failing = false;
   bool joined = false;
   bool leaving = false;

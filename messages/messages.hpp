@@ -32,6 +32,7 @@
 //
 //   agent --hello--> agent          and its own hello as the answer: from then on there is a link
 //   agent --lane_writer--> agent    a batch-writer lives here
+//   agent --wake--> agent           a shard is nobody's now: your membership need not wait for its next renewal
 //
 // Nothing floating-point travels in a message (CAF 0.17 hangs on infinity): it is in frames. What travels between nodes
 // never changes its fields, since CAF drops what it cannot read: what is new is a new type, sent only to nodes whose
@@ -121,7 +122,8 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 }
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
-inline constexpr std::uint16_t link_version = 1;
+/// 1: hello, lane_writer. 2: wake.
+inline constexpr std::uint16_t link_version = 2;
 inline constexpr std::uint16_t link_version_oldest = 1;
 
 /// How nodes introduce themselves.
@@ -267,7 +269,8 @@ using membership_actor = caf::typed_actor<reacts<wake_atom>, // somebody says th
 using agent_actor =
   caf::typed_actor<reacts<neighbours_ptr>, // from the membership, each time that it has renewed its lease
                    reacts<started_atom, std::string, caf::strong_actor_ptr>, // from a supervisor: a child, by its name
-                   answers<hello, hello>, reacts<lane_writer>,               // from other agents
+                   reacts<detach_atom>, // from the membership: a shard was released, for a peer to take
+                   answers<hello, hello>, reacts<lane_writer>, reacts<wake_atom>,       // from other agents
                    reacts<retry_atom>, reacts<retry_atom, std::string, std::uint64_t>>; // its own
 
 } // namespace penstock::messages

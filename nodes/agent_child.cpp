@@ -3,6 +3,8 @@
 #include "actors/agent.hpp"
 #include "actors/links.hpp"
 
+#include <caf/send.hpp>
+
 namespace penstock::nodes {
 
 actors::child_spec agent_child(const config::configuration& configuration, const std::string& instance,
@@ -11,12 +13,16 @@ actors::child_spec agent_child(const config::configuration& configuration, const
   actors::agent_config config;
   config.me = {cluster.name, configuration.node.name, instance};
   config.address = *configuration.node.address;
-  config.probe = [timeout = cluster.lease](const std::string& host, std::uint16_t port) {
+  config.probe = [timeout = actors::link_silence_max(cluster)](const std::string& host, std::uint16_t port) {
     return actors::probe(host, port, timeout);
   };
   config.board = board.links();
   config.directory = &directory;
-  config.timeout = cluster.lease;
+  config.on_wake = [&directory] {
+    if (const auto membership = directory.find("membership"))
+      caf::anon_send(membership, messages::wake_atom_v);
+  };
+  config.timeout = actors::link_silence_max(cluster);
   config.retry_max = cluster.lease;
   config.retry_min = std::min(config.retry_min, config.retry_max);
   actors::child_spec spec;

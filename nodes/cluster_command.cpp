@@ -66,6 +66,7 @@ const cluster_node* known_node(const storage::cluster_snapshot& seen, const std:
   if (found != nullptr)
     return found;
   std::vector<std::string> names;
+  names.reserve(seen.nodes.size());
   for (const auto& each : seen.nodes)
     names.push_back(each.name);
   err << "no node '" << name << "' has joined" << config::did_you_mean(name, names)

@@ -167,7 +167,7 @@ std::string state_of(const ordered_json& node) {
 
 std::string links_of(const ordered_json& node) {
   const auto& links = node["links"];
-  if (!links.is_array())
+  if (!links.is_object())
     return "-";
   const auto up =
     std::count_if(links.begin(), links.end(), [](const auto& link) { return member(link, "up") == true; });
@@ -185,10 +185,10 @@ std::string nodes_text(const ordered_json& nodes) {
   for (const auto& node : nodes) {
     if (node["error"].is_string())
       text += "  " + text_of(node["name"]) + " does not say how it is: " + text_of(node["error"]) + "\n";
-    if (node["links"].is_array())
-      for (const auto& link : node["links"])
+    if (node["links"].is_object())
+      for (const auto& [peer, link] : node["links"].items())
         if (member(link, "up") != true)
-          text += "  LINK DOWN: " + text_of(node["name"]) + " to " + text_of(member(link, "peer")) + ": " +
+          text += "  LINK DOWN: " + text_of(node["name"]) + " to " + telemetry::visible(peer) + ": " +
                   text_of(member(link, "reason")) + "\n";
   }
   return text;
@@ -233,7 +233,9 @@ std::string alarms_text(const ordered_json& report) {
     if (!shard["owned"].get<bool>())
       unowned[text_of(shard["role"])].push_back(text_of(shard["shard"]));
   std::string text;
-  for (const auto& [role, shards] : unowned) {
+  for (const auto& entry : unowned) {
+    const auto& role = entry.first;
+    const auto& shards = entry.second;
     const bool has_node = std::any_of(report["nodes"].begin(), report["nodes"].end(), [&](const auto& node) {
       const auto roles = node["roles"].template get<std::vector<std::string>>();
       return node["alive"].template get<bool>() && std::find(roles.begin(), roles.end(), role) != roles.end();

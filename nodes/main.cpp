@@ -67,11 +67,15 @@ void add_run(CLI::App& app, action& chosen) {
 void add_demo(CLI::App& app, action& chosen) {
   auto* command =
     app.add_subcommand("demo", "See it work: simulated devices, a real broker, a real database, a kill -9");
-  command->footer("  penstock demo\n  penstock demo --rate 50000 --seconds 60 --data ./demo");
+  command->footer(
+    "  penstock demo\n  penstock demo --nodes 3\n  penstock demo --rate 50000 --seconds 60 --data ./demo");
   auto options = std::make_shared<demo_options>();
   command->add_option("--devices", options->devices, "simulated devices")->capture_default_str();
   command->add_option("--rate", options->rate, "messages a second")->capture_default_str();
   command->add_option("--seconds", options->seconds, "how long they publish")->capture_default_str();
+  command->add_option("--nodes", options->nodes, "processes that share the work: a cluster, if more than one")
+    ->check(CLI::Range(1, 8))
+    ->capture_default_str();
   command->add_flag("!--no-kill", options->kill, "leave out the kill -9 in the middle");
   command->add_option("--data", options->data,
                       "keep the data in this folder (default: a temporary one, deleted at the end)");

@@ -120,6 +120,7 @@ struct node::impl {
   std::optional<caf::actor_system> system;
   caf::actor root;
   web::http_server http;
+  std::atomic<std::uint16_t> http_port = 0; ///< once it listens
 
   result<void> start_brokers();
   result<void> start_http();
@@ -167,6 +168,7 @@ result<void> node::impl::start_http() {
   add_dead_letter_routes(http, [this] { return in_force.load(); });
   if (auto started = http.start(*configuration.node.http); !started)
     return started;
+  http_port = http.address().port;
   log::info(component, "", "http://{} answers /healthz, /readyz, /metrics, /status and /dead-letters",
             http.address().to_string());
   return {};
@@ -223,6 +225,17 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   for (const auto role : node.roles)
     config.me.roles.emplace_back(config::name_of(role));
   config.me.version = std::string{version()};
+  config.refresh = [this](storage::cluster_node& me) {
+    const auto now = in_force.load();
+    if (auto links = now->node.address; links && board.links()->port() != 0) {
+      links->port = board.links()->port();
+      me.address = links->to_string();
+    }
+    if (auto http_address = now->node.http; http_address && http_port != 0) {
+      http_address->port = http_port;
+      me.http = http_address->to_string();
+    }
+  };
   config.lease = configuration.cluster->lease;
   config.open = [database = configuration.databases.at(configuration.cluster->state)] {
     return storage::open_cluster_state(database);
@@ -233,7 +246,12 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(context(), shard, std::move(on_done));
   };
+  config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
+  config.on_released = [this] {
+    if (const auto agent = directory.find("agent"))
+      caf::anon_send(agent, messages::detach_atom_v);
+  };
   actors::child_spec spec;
   spec.name = config.name;
   spec.kind = cluster::membership_state::name;
@@ -284,6 +302,7 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
   std::vector<actors::child_spec> last;
   if (self.configuration.cluster) {
     self.leases = std::make_shared<cluster::leases>();
+    self.board.links()->membership({});
     const auto instance = storage::make_uuid();
     last.push_back(agent_child(self.configuration, instance, self.board, self.directory));
     last.push_back(self.membership_child(instance)); // ended first, so that shards are given away while all still runs

@@ -157,13 +157,10 @@ result<cluster_snapshot> sql_cluster_state::read() {
 }
 
 result<void> sql_cluster_state::add_if_new(const shard_id& id) {
-  bool there = false;
-  auto found = database_->read("SELECT 1 FROM penstock_shards WHERE " + is_shard(id), [&](auto) { there = true; });
-  if (!found || there)
-    return found;
   const auto made = database_->change("INSERT INTO penstock_shards (pipeline, shard, node, instance, epoch, pinned)"
                                       " VALUES (" +
-                                      literal(id.pipeline) + ", " + std::to_string(id.shard) + ", '', '', 0, '')");
+                                      literal(id.pipeline) + ", " + std::to_string(id.shard) + ", '', '', 0, '')" +
+                                      words().if_new("epoch"));
   return made ? result<void>{} : result<void>{made.error()};
 }
 

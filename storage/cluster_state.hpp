@@ -35,7 +35,8 @@ struct cluster_node {
 struct shard_id {
   std::string pipeline;
   std::uint32_t shard = 0;
-  friend auto operator<=>(const shard_id&, const shard_id&) = default;
+  friend auto operator<=>(const shard_id&,
+                          const shard_id&) = default; // NOLINT(modernize-use-nullptr): 15 takes <=> for 0
 };
 
 struct shard_owner {

@@ -51,8 +51,8 @@ auto own_tables::guarded(const std::string& what, const Run& run, connection::wo
 }
 
 void own_tables::set_meta_if_missing(const std::string& key, const std::string& value) {
-  session() << "INSERT INTO penstock_meta (name, value) VALUES (:name, :value) " + words().if_new, soci::use(key),
-    soci::use(value);
+  session() << "INSERT INTO penstock_meta (name, value) VALUES (:name, :value)" + words().if_new("name"),
+    soci::use(key), soci::use(value);
 }
 
 result<bool> own_tables::there() {

@@ -68,8 +68,8 @@ const sql_words& dialect() {
     // Room in each page for the new versions of its rows: no index is written then (HOT).
     .updated_table_end = " WITH (fillfactor = 70)",
     .now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
-    .if_new = "ON CONFLICT DO NOTHING",
     .declared_type = declared_type,
+    .if_new = [](const std::string&) { return std::string{" ON CONFLICT DO NOTHING"}; },
     .quote = [](std::string_view name) { return identifier(name); },
     .text_literal = [](std::string_view text) { return literal(text); },
     .bytes_literal = [](std::string_view bytes) { return "decode('" + to_hex(bytes) + "', 'hex')"; },

@@ -25,9 +25,10 @@ struct sql_words {
   std::string pipeline_table_end; ///< the same, of a pipeline's table
   std::string updated_table_end;  ///< the same, of an own table whose rows change once and stay
   std::string now;                ///< an expression: the database's clock, microseconds since 1970
-  std::string if_new;             ///< behind an INSERT into penstock_meta: a row that is there already stays as it is
   /// Of a table that a pipeline writes; `key`: what the column shares with others.
   std::string (*declared_type)(column_type type, const key_shape& key) = nullptr;
+  /// Behind an INSERT: a row that is there already stays as it is. `column`: any of the table's.
+  std::string (*if_new)(const std::string& column) = nullptr;
   std::string (*quote)(std::string_view identifier) = nullptr;
   /// Text, or bytes that are no text, as a literal. Text has no zero bytes.
   std::string (*text_literal)(std::string_view text) = nullptr;

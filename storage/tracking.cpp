@@ -251,7 +251,8 @@ result<void> sql_tracking::add_if_new(std::span<const std::uint32_t> shards) {
       continue;
     auto made = database_->change("INSERT INTO penstock_fence (pipeline, shard, epoch, claimed_seq, released_seq,"
                                   " settled_seq, writes, dealing) VALUES (" +
-                                  literal(table_.pipeline) + ", " + std::to_string(shard) + ", 0, 0, 0, 0, 0, 0)");
+                                  literal(table_.pipeline) + ", " + std::to_string(shard) + ", 0, 0, 0, 0, 0, 0)" +
+                                  words().if_new("epoch"));
     if (!made)
       return made.error();
   }

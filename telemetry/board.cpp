@@ -420,6 +420,7 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
     result.publishes.push_back(status_of(name, slot, now, now_monotonic));
   for (const auto& [name, database] : databases_)
     result.databases.push_back({name, database->connections(), database->connections_max()});
+  result.membership = links_->membership();
   result.links = links_->status();
   result.alerts = alerts_;
   return result;
@@ -452,6 +453,8 @@ readiness ready(const snapshot& snapshot) {
   };
   note(snapshot.pipelines);
   note(snapshot.publishes);
+  if (snapshot.membership && !snapshot.membership->member)
+    result.reasons.push_back("the cluster: " + snapshot.membership->reason);
   result.ready = result.reasons.empty();
   return result;
 }

@@ -135,8 +135,9 @@ struct snapshot {
   std::vector<actor_status> actors;
   std::vector<broker_status> brokers; ///< the embedded ones
   std::vector<database_status> databases;
-  std::vector<link_status> links;   ///< to the other nodes of the cluster
-  std::vector<alert_status> alerts; ///< all that there are rules for, by rule and pipeline
+  std::optional<membership_status> membership; ///< nothing: there is no cluster
+  std::vector<link_status> links;              ///< to the other nodes of the cluster
+  std::vector<alert_status> alerts;            ///< all that there are rules for, by rule and pipeline
 };
 
 /// Ready: every shard of every pipeline is connected, and every writer and poller runs.

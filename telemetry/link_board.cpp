@@ -36,6 +36,16 @@ void link_board::forget(const std::string& name) {
   links_.erase(name);
 }
 
+void link_board::membership(membership_status now) {
+  const std::lock_guard lock{mutex_};
+  membership_ = std::move(now);
+}
+
+std::optional<membership_status> link_board::membership() const {
+  const std::lock_guard lock{mutex_};
+  return membership_;
+}
+
 std::vector<link_status> link_board::status() const {
   const std::lock_guard lock{mutex_};
   std::vector<link_status> result;

@@ -1,8 +1,9 @@
-// The links of a node to the others of its cluster.
+// What a node of a cluster knows of its place there: whether it is a member, and its links to the others.
 #pragma once
 
 #include "core/types.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -22,9 +23,18 @@ struct link_status {
   friend bool operator==(const link_status&, const link_status&) = default;
 };
 
-/// Written by the agent. Thread-safe.
+struct membership_status {
+  bool member = false;                       ///< its lease lasts, as far as it knows
+  std::string reason = "has not joined yet"; ///< what it lacks; empty: nothing
+  friend bool operator==(const membership_status&, const membership_status&) = default;
+};
+
+/// Written by the agent and the membership. Thread-safe.
 class link_board {
 public:
+  /// This node takes links at that port.
+  void listens(std::uint16_t port) { port_ = port; }
+  std::uint16_t port() const { return port_; } ///< 0: not yet
   /// There is such a peer.
   void peer(const std::string& name, const std::string& address);
   void up(const std::string& name, std::uint16_t version, wall_time now = wall_now());
@@ -34,9 +44,14 @@ public:
 
   std::vector<link_status> status() const; ///< by name
 
+  void membership(membership_status now);
+  std::optional<membership_status> membership() const; ///< nothing: there is no cluster
+
 private:
+  std::atomic<std::uint16_t> port_ = 0;
   mutable std::mutex mutex_;
   std::map<std::string, link_status> links_;
+  std::optional<membership_status> membership_;
 };
 
 } // namespace penstock::telemetry

@@ -245,6 +245,9 @@ void add_node(exposition& out, const snapshot& snapshot) {
   auto& broker = out.gauge("penstock_broker_running", "1 while the embedded broker runs");
   for (const auto& one : snapshot.brokers)
     broker.add({{"broker", one.name}}, one.pid != 0);
+  if (snapshot.membership)
+    out.gauge("penstock_cluster_member", "1 while the node's lease in the cluster lasts")
+      .add({}, snapshot.membership->member);
   auto& link = out.gauge("penstock_link_up", "1 while there is a link to the node");
   for (const auto& one : snapshot.links)
     link.add({{"peer", one.peer}}, one.up);

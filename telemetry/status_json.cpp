@@ -202,6 +202,11 @@ std::string to_json(const snapshot& snapshot, int indent) {
   json links = json::object();
   for (const auto& link : snapshot.links)
     links[link.peer] = of(link);
+  json cluster = {{"links", links}};
+  if (snapshot.membership) {
+    cluster["member"] = snapshot.membership->member;
+    cluster["reason"] = snapshot.membership->reason;
+  }
   const auto uptime = std::chrono::duration<double>(snapshot.taken - node.started).count();
   const auto& read = snapshot.configuration;
   const json configuration = {{"reads", read.reads},
@@ -226,7 +231,7 @@ std::string to_json(const snapshot& snapshot, int indent) {
                        {"publish", publishes},
                        {"actors", actors},
                        {"brokers", brokers},
-                       {"cluster", {{"links", links}}},
+                       {"cluster", cluster},
                        {"databases", databases}};
   // Reasons quote what peers sent, which need not be UTF-8.
   return status.dump(indent, ' ', false, json::error_handler_t::replace);

@@ -264,7 +264,10 @@ std::string print(const ordered_json& status) {
     out += pid == 0 ? fmt::format("  broker {} is DOWN\n", visible(name))
                     : fmt::format("  broker {} on port {}, pid {}\n", visible(name), whole(broker, "port"), pid);
   }
-  for (const auto& [name, link] : object(object(status, "cluster"), "links").items())
+  const auto& cluster = object(status, "cluster");
+  if (!text(cluster, "reason").empty())
+    print_line(out, "the cluster: " + text(cluster, "reason"));
+  for (const auto& [name, link] : object(cluster, "links").items())
     if (!link.value("up", false))
       print_line(out, fmt::format("no link to node {} at {}: {}", name, text(link, "address"), text(link, "reason")));
   print_databases(out, object(status, "databases"));

@@ -1,7 +1,7 @@
 // A node with nothing but its agent, for the tests of links and for their benchmark: it prints what becomes of its
 // links, a line of JSON a change. With --send its agent has an ingestor that sends one and the same frame as fast as
-// demand allows, with --write a batch-writer that takes frames and throws them away; at SIGTERM both say how many
-// records that were, in which time, at which cost.
+// demand allows, with --write a batch-writer that takes frames and throws them away; both say when the first records
+// are through, and at SIGTERM how many that were, in which time, at which cost.
 #include "actors/agent.hpp"
 #include "actors/links.hpp"
 #include "record/frame.hpp"
@@ -216,12 +216,12 @@ int run(const options& chosen) {
   config.me = {chosen.cluster, chosen.name, chosen.name + "-" + std::to_string(::getpid())};
   config.address = address_of(chosen.listen);
   config.manager = actors::link_manager(system, !(chosen.tls == config::tls{}));
-  config.probe = [lease = cluster.lease](const std::string& host, std::uint16_t port) {
-    return actors::probe(host, port, lease);
+  config.probe = [timeout = actors::link_silence_max(cluster)](const std::string& host, std::uint16_t port) {
+    return actors::probe(host, port, timeout);
   };
   config.board = links;
   config.directory = &directory;
-  config.timeout = cluster.lease;
+  config.timeout = actors::link_silence_max(cluster);
   const auto agent = system.spawn(actors::agent, std::move(config));
   all.push_back(caf::actor_cast<caf::actor>(agent));
   const auto add = [&](const std::string& name, const auto& child) {
@@ -235,8 +235,14 @@ int run(const options& chosen) {
   caf::anon_send(agent, neighbours_of(chosen));
   std::vector<telemetry::link_status> seen;
   const timespec tick{0, 10'000'000};
-  while (sigtimedwait(&ends, nullptr, &tick) < 0)
+  bool flows = false;
+  while (sigtimedwait(&ends, nullptr, &tick) < 0) {
     print_changes(seen, *links);
+    if (!flows && counted.records > 0) {
+      flows = true;
+      std::cout << nlohmann::json{{"flows", true}} << std::endl;
+    }
+  }
   print(counted);
   for (const auto& each : all)
     caf::anon_send_exit(each, caf::exit_reason::kill);

@@ -120,36 +120,6 @@ class FilledSqlite:
                 "SELECT count(*) FROM mqtt_sent_records WHERE state = 'sent' AND payload IS NULL").fetchone()[0]
 
 
-class Session:
-    """One psql that stays connected."""
-
-    def __init__(self, server, database="penstock"):
-        psql = database_server.program("psql", "postgresql-client-15", server.BINARIES)
-        self.process = subprocess.Popen(
-            [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(server.folder), "-p", str(server.port), "-U", "penstock",
-             "-d", database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        end(self.process)
-        self.process.stdout.close()
-
-    def tell(self, sql):
-        """Without waiting until it is done."""
-        self.process.stdin.write(sql)
-        self.process.stdin.flush()
-
-    def run(self, sql=""):
-        """Returns when it, and all that was told before, is committed."""
-        self.tell(sql + "\\echo done\n")
-        while (line := self.process.stdout.readline()) != "done\n":
-            if not line:
-                raise Failed("psql has ended: a statement failed")
-
-
 def accounts(status):
     return [pipeline["account"] for pipeline in status["publish"].values()]
 
@@ -250,7 +220,7 @@ class Publish(Programs):
         with contextlib.ExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-bench-")))
             broker = stack.enter_context(self.broker())
-            sessions = [stack.enter_context(Session(server)) for _ in range(2)]
+            sessions = [stack.enter_context(server.session()) for _ in range(2)]
             text = self.configuration(broker.port, server.url, names=names, shards=shards // tables)
             with self.configured_penstock(folder, text) as penstock, Http(folder) as http:
                 http.wait_ready()
@@ -285,7 +255,7 @@ class Publish(Programs):
             server.sql(f'DROP TABLE IF EXISTS "{name}"')
         server.sql(create_postgresql())
         count = rate * seconds
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.broker() as broker, Session(server) as session:
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, self.broker() as broker, server.session() as session:
             folder = pathlib.Path(name)
             with self.configured_penstock(folder, self.configuration(broker.port, server.url)) as penstock, Http(folder) as http:
                 http.wait_ready()
@@ -336,7 +306,7 @@ class Publish(Programs):
             with self.configured_penstock(folder, self.configuration(port, url, shards=shards)), Http(folder) as http:
                 http.wait_ready()  # it has made its tables
         # As a pipeline would have left it.
-        with Session(server, database) as session:
+        with server.session(database) as session:
             session.run(f"""
             {insert_postgresql(1, size)}
             INSERT INTO mqtt_sent_records (pipeline, source_table, record_id, record_version, shard, epoch, claim_seq, packet_id,
@@ -354,7 +324,7 @@ class Publish(Programs):
     def look_round(self, server, port, size, looks, new, found):
         database = f"sent_{size}"
         url = server.url.removesuffix("/penstock") + "/" + database
-        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, Session(server, database) as session:
+        with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, server.session(database) as session:
             folder = pathlib.Path(name)
             with self.configured_penstock(folder, self.configuration(port, url, poll="1ms")) as penstock, Http(folder) as http:
                 http.wait_ready()

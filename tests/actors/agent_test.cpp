@@ -144,6 +144,31 @@ TEST_F(agent_test, a_node_of_the_next_link_version_is_a_peer_and_its_version_is_
   EXPECT_EQ(a.link_to("b").version, messages::link_version + 1);
 }
 
+TEST_F(agent_test, a_shard_that_is_released_wakes_the_memberships_of_the_peers) {
+  link_a_and_b();
+  caf::anon_send(a.agent, messages::detach_atom_v);
+  network.settle();
+  EXPECT_EQ(b.wakes, 1u);
+  EXPECT_EQ(a.wakes, 0u);
+  network.cut(a, b);
+  network.settle();
+  caf::anon_send(a.agent, messages::detach_atom_v);
+  network.settle();
+  EXPECT_EQ(b.wakes, 1u); // it looks at its next renewal
+}
+
+TEST_F(agent_test, a_peer_of_a_link_version_that_knows_of_no_wake_is_sent_none) {
+  a.start_agent();
+  b.start_agent("plant-7", 1);
+  network.connect(a, b);
+  a.tell({&b});
+  network.settle();
+  ASSERT_TRUE(a.link_to("b").up);
+  caf::anon_send(a.agent, messages::detach_atom_v);
+  network.settle();
+  EXPECT_EQ(b.wakes, 0u);
+}
+
 TEST(refusal_of, names_what_keeps_two_nodes_apart) {
   const messages::hello me{"plant-7", "a", "1", 3, 2};
   EXPECT_THAT(refusal_of(me, {"plant-7", "b", "2", 4, 3}), IsEmpty());
@@ -267,9 +292,13 @@ TEST_F(agent_test, a_writer_that_is_to_end_lets_its_ingestors_go_and_nothing_is_
   network.settle();
   deliver(1, 40);
   network.settle();
+  bool ended = false;
+  writer->attach_functor([&ended](const caf::error&) { ended = true; });
   broker->deliver("t/1", {R"({"id":"41"})"});
   caf::anon_send_exit(writer, caf::exit_reason::user_shutdown);
   network.settle();
+  EXPECT_TRUE(ended); // though its ingestors live on
+  EXPECT_EQ(broker->released.back(), 41u);
   c.start_agent();
   network.connect(a, c);
   a.tell({&b, &c});

@@ -278,6 +278,19 @@ TEST_F(ingest_test, a_lost_connection_is_opened_again) {
   EXPECT_THAT(broker->released, ElementsAre(4));
 }
 
+TEST_F(ingest_test, a_table_that_could_not_be_prepared_is_prepared_again_before_anything_is_demanded) {
+  database->open_failures.push_back({errc::timed_out, "not in time"});
+  database->prepare_failures.push_back({errc::database_busy, "another node prepares it"});
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  pass(10s);
+  EXPECT_TRUE(broker->open);
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  EXPECT_EQ(database->rows.size(), 4u);
+}
+
 TEST_F(ingest_test, a_database_that_needs_a_person_is_shown_as_stopped_and_tried_again) {
   database->open_failures.push_back({errc::schema_mismatch, "column id is missing"});
   spawn_writer();

@@ -150,6 +150,18 @@ TEST_F(membership_test, the_shards_of_a_dead_node_are_taken_within_a_lease_and_a
   EXPECT_THAT(a.running, SizeIs(10));
 }
 
+TEST_F(membership_test, the_shards_of_a_dead_node_are_taken_when_its_lease_ends_and_not_a_renewal_later) {
+  auto& a = join("a");
+  pass(500ms);
+  auto& b = join("b"); // so that their renewals do not coincide
+  pass(3s);
+  kill(b); // which has just renewed its lease; a looks again 500 ms from now, and every second
+  pass(2980ms);
+  EXPECT_LT(a.running.size(), 10u);
+  pass(40ms);
+  EXPECT_THAT(a.running, SizeIs(10));
+}
+
 TEST_F(membership_test, a_node_that_was_cut_off_claims_nothing_and_stops_what_others_have_taken) {
   auto& a = join("a");
   auto& b = join("b");

@@ -152,6 +152,28 @@ TEST_F(publish_test, a_new_process_goes_on_where_the_former_one_was) {
   EXPECT_EQ(status().account.in_flight, 4u);
 }
 
+TEST_F(publish_test, a_new_process_reads_nothing_again_that_is_done_with) {
+  begin();
+  rows(1, 3);
+  pass(200ms);
+  for (std::uint64_t seq = 1; seq <= 3; ++seq) {
+    script->received(seq);
+    settle();
+    script->done(seq);
+    settle();
+  }
+  pass(3s);
+  caf::anon_send_exit(poller, caf::exit_reason::kill);
+  caf::anon_send_exit(publishers[0], caf::exit_reason::kill);
+  publishers.clear();
+  settle();
+  const auto avoided = status().repeats_avoided;
+  begin(true);
+  rows(4, 4);
+  pass(200ms);
+  EXPECT_EQ(status().repeats_avoided, avoided);
+}
+
 TEST_F(publish_test, a_process_that_ends_before_it_is_connected_loses_nothing_of_the_former_one) {
   begin();
   rows(1, 3);

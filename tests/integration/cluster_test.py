@@ -8,7 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import database_server  # noqa: E402
-from harness import SOAK, Node, run_command, wait_until  # noqa: E402
+from harness import PENSTOCK, SOAK, Node, free_port, run_command, wait_until  # noqa: E402
 from publish_test import Plant, PublishCase, Receiver, Sqlite  # noqa: E402
 
 ROWS = 100_000 if SOAK else 30_000
@@ -50,8 +50,8 @@ class Members:
         for name in names:
             self.start(name)
 
-    def start(self, name: str) -> Node:
-        self.running[name] = self.case.keep(Node(self.case.folder, self.case.config, name))
+    def start(self, name: str, binary: str = PENSTOCK) -> Node:
+        self.running[name] = self.case.keep(Node(self.case.folder, self.case.config, name, binary=binary))
         return self.running[name]
 
     def status(self, name: str) -> dict:
@@ -69,13 +69,33 @@ class ClusterCase(PublishCase):
         self.receiver = Receiver(self.broker.port)
         self.config = self.folder / "cluster.yaml"
         self.config.write_text(CONFIGURATION.format(
-            nodes="".join(f"  {name}: {{address: 127.0.0.1:0, http: 127.0.0.1:0, admin: true}}\n" for name in "abcd"),
+            nodes="".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true}}\n" for name in "abcd"),
             port=self.broker.port, database=server.url, qos=qos, state=state, databases=databases,
             limits="" if server.url.startswith("sqlite") else ", connect_timeout: 2s, statement_timeout: 5s"))
         self.members = Members(self, names)
 
     def shards_at(self, names: str) -> dict[str, set[int]]:
         return {name: self.members.owned(name) for name in names}
+
+    def disturb(self, names: str, seconds: float):
+        """Kills, pauses and restarts nodes at random."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(self.random.uniform(0.2, 3))
+            name = self.random.choice(names)
+            node = self.members.running[name]
+            match self.random.choice(["kill", "pause", "stop", "kill"]):
+                case "kill":
+                    node.kill()
+                    time.sleep(self.random.uniform(0, 2 * LEASE))
+                    self.members.start(name)
+                case "pause":  # as a machine that hangs: its shards are taken, and it comes back a zombie
+                    node.signal(signal.SIGSTOP)
+                    time.sleep(self.random.uniform(0.5, 4) * LEASE)
+                    node.signal(signal.SIGCONT)
+                case "stop":
+                    self.assertEqual(node.stop(), 0, node.log.read_text()[-3000:])
+                    self.members.start(name)
 
     def wait_for_shards(self, names: str, patience: float = 30):
         """Returns when each of the shards runs at one of these nodes."""
@@ -119,23 +139,7 @@ class Publishing(ClusterCase):
         self.begin_cluster(self.server)
         self.wait_for_nodes()
         feeding = self.feed(ROWS, SECONDS)
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            time.sleep(self.random.uniform(0.2, 3))
-            name = self.random.choice("abc")
-            node = self.members.running[name]
-            match self.random.choice(["kill", "pause", "stop", "kill"]):
-                case "kill":
-                    node.kill()
-                    time.sleep(self.random.uniform(0, 2 * LEASE))
-                    self.members.start(name)
-                case "pause":  # as a machine that hangs: its shards are taken, and it comes back a zombie
-                    node.signal(signal.SIGSTOP)
-                    time.sleep(self.random.uniform(0.5, 4) * LEASE)
-                    node.signal(signal.SIGCONT)
-                case "stop":
-                    self.assertEqual(node.stop(), 0, node.log.read_text()[-3000:])
-                    self.members.start(name)
+        self.disturb("abc", SECONDS)
         feeding.join()
         self.wait_for(ROWS)
         self.assert_exactly_once(range(1, ROWS + 1))
@@ -146,6 +150,96 @@ class Publishing(ClusterCase):
         for node in self.members.running.values():
             node.up()
         self.wait_for_shards("abc")
+
+
+class IngestCase(ClusterCase):
+    def begin_ingest(self, roles: dict[str, str], state: database_server.Postgresql | None = None):
+        """`state`: its database, where that is another server than the target's."""
+        self.server = self.keep(database_server.Postgresql(self.folder / "server"))
+        self.broker = self.mosquitto()
+        config = self.configure(self.broker, shards=6, database=self.server.url,
+                                database_options=", busy_timeout: 2s, connect_timeout: 2s, statement_timeout: 5s")
+        text = config.read_text()
+        nodes = "".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true, roles: [{roles[name]}]}}\n"
+                        for name in sorted(roles))
+        text = text.replace("node: {name: a, http: 127.0.0.1:0, admin: true}\n",
+                            f"cluster: {{name: plant-7, state: telemetry, lease: 1s}}\nnodes:\n{nodes}")
+        text = text.replace("    format: json\n", "    format: json\n    writers: 3\n")
+        if state:
+            text = text.replace("state: telemetry", "state: state").replace(
+                "databases:\n", f'databases:\n  state: {{url: "{state.url}", busy_timeout: 200ms, connect_timeout: 500ms,'
+                                " statement_timeout: 1s}\n")
+        config.write_text(text)
+        self.config = config
+        self.members = Members(self, "".join(sorted(roles)))
+        for node in self.members.running.values():
+            node.up()
+        wait_until(lambda: self.placed() == (6, 3), "all shards and lanes run somewhere", 30)
+
+    def placed(self) -> tuple[int, int]:
+        """Connected shards, and running batch-writers, over all nodes."""
+        shards = writers = 0
+        for node in self.members.running.values():
+            try:
+                pipeline = node.status()["pipelines"]["telemetry"]
+            except (OSError, ValueError, TypeError):
+                return (0, 0)
+            shards += sum(shard["connected"] for shard in pipeline["shards"])
+            writers += len(pipeline["writers"])
+        return (shards, writers)
+
+    def verdict(self):
+        verdict = self.verify(self.config)
+        self.assertEqual((verdict["missing"], verdict["repeated"]), (0, 0), verdict)
+        self.assertGreater(verdict["stored"], 0)
+        return verdict
+
+
+class Ingesting(IngestCase):
+    """Sessions and batch-writers over three nodes: a record goes to the node that owns the lane of its key."""
+
+    def test_writers_live_on_another_node(self):
+        self.begin_ingest({"a": "ingest", "b": "write"})
+        self.load(self.config, "--count", 20_000, "--rate", 4_000, "--devices", 200)
+        self.verdict()
+        accounts = {name: node.pipeline()["account"] for name, node in self.members.running.items()}
+        self.assertEqual(accounts["a"]["received"], 20_000)
+        self.assertTrue(accounts["a"]["balanced"], accounts)
+        self.assertEqual(accounts["b"]["received"], 0)
+        for name in "ab":
+            self.assertEqual(self.members.running[name].stop(), 0)
+
+    def test_without_the_state_database_everything_goes_on_and_says_so(self):
+        state = self.keep(database_server.Postgresql(self.folder / "state"))
+        self.begin_ingest({name: "ingest, write" for name in "abc"}, state)
+        state.kill()
+        a = self.members.running["a"]
+        wait_until(lambda: not a.status()["cluster"]["member"], "the lease is over")
+        self.assertIn("database", a.status()["cluster"]["reason"])
+        self.assertEqual(a.get("/readyz")[0], 503)
+        self.load(self.config, "--count", 10_000, "--rate", 2_000, "--devices", 200)
+        self.verdict()
+        self.assertEqual(self.placed(), (6, 3))
+        self.assertEqual(self.members.running["c"].stop(), 0)
+        state.start()
+        wait_until(lambda: a.status()["cluster"]["member"], "it is a member again")
+        del self.members.running["c"]
+        wait_until(lambda: self.placed() == (6, 3), "the shards of c are taken", 30)
+        for node in self.members.running.values():
+            self.assert_balanced(node)
+            self.assertEqual(node.stop(), 0)
+
+    def test_nodes_are_killed_stopped_and_continued(self):
+        self.begin_ingest({name: "ingest, write" for name in "abc"})
+        count, rate = (100_000, 2_000) if SOAK else (60_000, 1_500)
+        load = self.start_load(self.config, "--count", count, "--rate", rate, "--devices", 500, "--malformed", 1)
+        self.disturb("abc", count / rate * 0.9)
+        self.assertEqual(load.wait(count / rate + 300), 0, (self.folder / "load.log").read_text()[-2000:])
+        self.verdict()
+        wait_until(lambda: self.placed() == (6, 3), "all shards and lanes run somewhere")
+        for node in self.members.running.values():
+            self.assert_balanced(node)
+            self.assertEqual(node.stop(), 0)
 
 
 class OnOneMachine(ClusterCase):

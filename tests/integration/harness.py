@@ -1,6 +1,6 @@
 """Starts and ends real brokers and nodes for the integration tests, by pid, on loopback, on free ports.
 
-PENSTOCK names the binary under test. PENSTOCK_SOAK=1 runs the stated lengths instead of seconds.
+PENSTOCK names the binary under test, PENSTOCK_NEXT its next version. PENSTOCK_SOAK=1 runs the stated lengths instead of seconds.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 
 PENSTOCK = os.environ.get("PENSTOCK", "build/asan/penstock")
+PENSTOCK_NEXT = os.environ.get("PENSTOCK_NEXT", str(pathlib.Path(PENSTOCK).with_name("penstock_next")))
 SOAK = os.environ.get("PENSTOCK_SOAK") == "1"
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 # A sanitized binary on a busy machine: generous, since a limit is only ever reached by a failure.
@@ -137,13 +138,14 @@ class Mosquitto(Process):
 
 
 class Node(Process):
-    def __init__(self, folder: pathlib.Path, config: pathlib.Path, name: str = "", arguments: tuple[str, ...] = ()):
+    def __init__(self, folder: pathlib.Path, config: pathlib.Path, name: str = "", arguments: tuple[str, ...] = (),
+                 binary: str = PENSTOCK):
         """`name`: of a node of a cluster; then `arguments` may say how it joins."""
         self.folder = folder
         self.config = config
         self.own = folder / "data" / "nodes" / name if name else folder / "data"
         as_node = ["--node", name] if name else []
-        super().__init__([PENSTOCK, "run", "--config", config, *as_node, *arguments],
+        super().__init__([binary, "run", "--config", config, *as_node, *arguments],
                          folder / (f"node-{name}.log" if name else "node.log"))
 
     def run_json(self) -> dict | None:

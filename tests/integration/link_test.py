@@ -18,6 +18,7 @@ from harness import PENSTOCK, free_port, wait_until
 
 LINK_NODE = os.environ.get("LINK_NODE", str(pathlib.Path(PENSTOCK).with_name("link_node")))
 LEASE = 1.0
+SILENCE = 5.0  # after which a peer is lost: no less, however short the lease
 
 
 class LinkNode:
@@ -31,8 +32,8 @@ class LinkNode:
 
     def lines(self):
         found = []
-        for line in self.output.read_text(errors="replace").splitlines():
-            if line.startswith("{"):
+        for line in self.output.read_text(errors="replace").splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
                 found.append(json.loads(line))
         return found
 
@@ -42,6 +43,9 @@ class LinkNode:
 
     def links(self, *peers) -> bool:
         return all(self.link(peer)["up"] for peer in peers)
+
+    def flows(self) -> bool:
+        return {"flows": True} in self.lines()
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -93,13 +97,13 @@ class Links(unittest.TestCase):
         again = self.start("b")
         wait_until(lambda: again.links("a", "c") and a.links("b") and c.links("b"), "b is back")
 
-    def test_a_node_that_hangs_is_noticed_within_about_a_lease_and_comes_back(self):
+    def test_a_node_that_hangs_is_noticed_soon_and_comes_back(self):
         a, b, c = (self.start(name) for name in "abc")
         wait_until(lambda: a.links("b", "c") and b.links("c"), "links")
         b.signal(signal.SIGSTOP)
         stopped = time.monotonic()
         wait_until(lambda: not a.link("b")["up"] and not c.link("b")["up"], "b is silent")
-        self.assertLess(time.monotonic() - stopped, 4 * LEASE)
+        self.assertLess(time.monotonic() - stopped, 2 * SILENCE)
         self.assertTrue(a.links("c"))
         b.signal(signal.SIGCONT)
         wait_until(lambda: a.links("b") and c.links("b") and b.links("a", "c"), "b is back")
@@ -131,13 +135,11 @@ class Links(unittest.TestCase):
     def test_frames_go_over_a_link_and_on_after_the_loss_of_their_writer(self):
         source = self.start("a", "--send", peers="b")
         sink = self.start("b", "--write", "--demand", 2000, peers="a")
-        wait_until(lambda: source.links("b"), "a link")
-        time.sleep(0.2)  # for some frames; any number will do
+        wait_until(lambda: source.flows() and sink.flows(), "frames go over the link")
         sink.process.kill()
         sink.process.wait()
         sink = self.start("b", "--write", "--demand", 2000, peers="a")
-        wait_until(lambda: sink.links("a"), "a link again")
-        time.sleep(0.2)
+        wait_until(sink.flows, "frames go on")
         self.assertEqual(sink.end(), 0)
         self.assertGreater(sink.lines()[-1]["records"], 0)
         self.assertEqual(source.end(), 0)

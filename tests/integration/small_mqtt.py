@@ -55,6 +55,10 @@ class SmallMqtt:
         while self._read()[0] != 0x40:
             pass
 
+    def send(self, topic: str, payload: str):
+        """QoS 1, and does not wait."""
+        self.socket.sendall(_packet(0x32, _text(topic) + struct.pack(">H", 1) + payload.encode()))
+
     def publish_many(self, messages: list[tuple[str, str]]):
         """QoS 1, all in one write; waits for all acknowledgements."""
         self.socket.sendall(b"".join(

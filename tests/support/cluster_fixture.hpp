@@ -65,11 +65,12 @@ public:
   messages::agent_actor start_agent(const std::string& cluster = "plant-7",
                                     std::uint16_t version = messages::link_version) {
     actors::agent_config config;
-    config.me = {cluster, name_, name_ + "-instance", version, std::min(version, messages::link_version)};
+    config.me = {cluster, name_, name_ + "-instance", version, std::min(version, messages::link_version_oldest)};
     config.address = {name_, port};
     config.manager = system.middleman().actor_handle();
     config.board = links;
     config.directory = &directory;
+    config.on_wake = [this] { ++wakes; };
     agent = system.spawn(actors::agent, config);
     return agent;
   }
@@ -131,6 +132,7 @@ public:
   actors::actor_directory directory{board};
   std::shared_ptr<telemetry::link_board> links = std::make_shared<telemetry::link_board>();
   messages::agent_actor agent;
+  std::uint64_t wakes = 0; ///< of its membership, had it one
 };
 
 inline void simulated_network::settle() {

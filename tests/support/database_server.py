@@ -258,6 +258,9 @@ class Postgresql(Server):
             text, input=text,
         ).rstrip("\n")
 
+    def session(self, database: str = "penstock") -> "PsqlSession":
+        return PsqlSession(self, database)
+
     def set_password(self, password: str):
         """Of the user penstock; `password` and `url` keep the first one."""
         self.sql(f"ALTER USER penstock PASSWORD '{password}'")
@@ -284,6 +287,36 @@ class Postgresql(Server):
             identifier = (self.data / "postmaster.pid").read_text().split("\n")[6].split()[1]
             _libc.shmctl(int(identifier), 0, None)  # IPC_RMID
         return code
+
+
+class PsqlSession:
+    """One psql that stays connected."""
+
+    def __init__(self, server: Postgresql, database: str):
+        psql = program("psql", "postgresql-client-15", server.BINARIES)
+        self.process = subprocess.Popen(
+            [psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(server.folder), "-p", str(server.port), "-U", "penstock",
+             "-d", database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def tell(self, sql: str):
+        """Without waiting until it is done."""
+        self.process.stdin.write(sql)
+        self.process.stdin.flush()
+
+    def run(self, sql: str = ""):
+        """Returns when it, and all that was told before, is committed."""
+        self.tell(sql + "\\echo done\n")
+        while (line := self.process.stdout.readline()) != "done\n":
+            if not line:
+                raise RuntimeError("psql has ended: a statement failed")
 
 
 class PostgresqlReplica(Postgresql):
@@ -410,6 +443,9 @@ class Mariadb(Server):
             probe.connect(str(self.socket))
             return probe.recv(5)[4:] == b"\x0a"  # its greeting
         return False
+
+    def session(self, database: str = "penstock") -> "PsqlSession":
+        return PsqlSession(self, database)
 
     def set_password(self, password: str):
         """Of the user penstock; `password` and `url` keep the first one."""

@@ -15,15 +15,16 @@ namespace penstock::testing {
 
 /// The database behind the stores: outlives them.
 struct memory_database {
-  std::multiset<std::string> rows;   ///< the first text column of each
-  std::vector<std::string> letters;  ///< payloads
-  std::vector<std::size_t> commits;  ///< messages in each
-  std::deque<error> open_failures;   ///< the next calls of open fail with these
-  std::deque<error> write_failures;  ///< and the next writes; errc::none: the write succeeds
-  std::deque<error> ping_failures;   ///< and the next pings
-  std::deque<std::uint64_t> deletes; ///< what the next calls of delete_older delete
-  std::deque<error> delete_failures; ///< and the next of those fail with these
-  std::size_t deletions = 0;         ///< calls of delete_older
+  std::multiset<std::string> rows;    ///< the first text column of each
+  std::vector<std::string> letters;   ///< payloads
+  std::vector<std::size_t> commits;   ///< messages in each
+  std::deque<error> open_failures;    ///< the next calls of open fail with these
+  std::deque<error> prepare_failures; ///< and the next calls of prepare
+  std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
+  std::deque<error> ping_failures;    ///< and the next pings
+  std::deque<std::uint64_t> deletes;  ///< what the next calls of delete_older delete
+  std::deque<error> delete_failures;  ///< and the next of those fail with these
+  std::size_t deletions = 0;          ///< calls of delete_older
   std::size_t opened = 0;
 };
 
@@ -31,7 +32,10 @@ class memory_store final : public storage::store {
 public:
   explicit memory_store(std::shared_ptr<memory_database> database) : database_(std::move(database)) {}
 
-  result<void> prepare(const storage::table&) override { return {}; }
+  result<void> prepare(const storage::table&) override {
+    auto failure = next(database_->prepare_failures);
+    return failure.code == errc::none ? result<void>{} : result<void>{failure};
+  }
   result<std::string> installation_id() override { return std::string{"test"}; }
   result<std::vector<storage::frame_outcome>> write(std::span<const record::frame_view* const> frames) override {
     if (auto failure = next(database_->write_failures); failure.code != errc::none)

@@ -28,7 +28,7 @@ const auto status_of_a = ordered_json::parse(R"({
   "pipelines": {"telemetry": {"lag_ms": 12, "credit": 5000}},
   "publish": {"T": {"oldest_ms": 1500, "shards": [
     {"window": 100, "account": {"in_flight": 30}}, {"window": 10, "account": {"in_flight": 40}}]}},
-  "cluster": {"links": [{"peer": "b", "up": true, "reason": ""}, {"peer": "c", "up": false, "reason": "no\nanswer"}]}
+  "cluster": {"links": {"b": {"up": true, "reason": ""}, "c": {"up": false, "reason": "no\nanswer"}}}
 })");
 
 TEST(cluster_report, has_what_the_nodes_say) {
@@ -51,8 +51,9 @@ TEST(cluster_report, has_what_the_nodes_say) {
 
 TEST(cluster_report, takes_what_an_older_or_newer_node_says) {
   const storage::cluster_snapshot seen{{node("a")}, {}};
-  for (const char* said : {R"({"node": {}})", R"({"pipelines": [1], "publish": 3, "cluster": "x"})",
-                           R"({"pipelines": {"p": 1}, "cluster": {"links": [1, {}]}})"}) {
+  for (const char* said :
+       {R"({"node": {}})", R"({"pipelines": [1], "publish": 3, "cluster": "x"})",
+        R"({"pipelines": {"p": 1}, "cluster": {"links": [1, {}]}})", R"({"cluster": {"links": {"b": 1}}})"}) {
     const auto text = report_text(report_of(plant(), seen, {{"a", ordered_json::parse(said)}}));
     EXPECT_THAT(text, HasSubstr("1 of 1 nodes alive")) << said;
   }

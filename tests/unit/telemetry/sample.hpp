@@ -37,6 +37,7 @@ inline snapshot sample() {
   board.links()->up("b", 1, noon - std::chrono::seconds{30});
   board.links()->peer("c", "10.0.0.3:7001");
   board.links()->down("c", "no answer in time", noon);
+  board.links()->membership({false, "the state database is away"});
   const auto sent = board.publish_shard("TableA", 0);
   sent->connected(true, 5);
   sent->window(1'000);

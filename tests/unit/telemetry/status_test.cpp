@@ -52,7 +52,7 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(status["node"]["started"], "2026-03-01T11:58:30.000Z");
   EXPECT_EQ(status["node"]["uptime_seconds"], 90.0);
   EXPECT_EQ(status["ready"], false);
-  EXPECT_EQ(status["not_ready"].size(), 4u);
+  EXPECT_EQ(status["not_ready"].size(), 5u);
   EXPECT_EQ(status["balanced"], true);
   const auto& pipeline = status["pipelines"]["telemetry"];
   EXPECT_EQ(pipeline["account"]["received"], 1'234'634);
@@ -66,6 +66,8 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(status["brokers"]["main"]["port"], 1883);
   EXPECT_EQ(status["cluster"]["links"]["b"]["up"], true);
   EXPECT_EQ(status["cluster"]["links"]["c"]["reason"], "no answer in time");
+  EXPECT_EQ(status["cluster"]["member"], false);
+  EXPECT_EQ(status["cluster"]["reason"], "the state database is away");
 }
 
 TEST(status_json, has_what_the_board_knows_of_a_publish_pipeline) {
