@@ -299,7 +299,9 @@ void client::impl::fail(const error& reason) {
   const bool fall_back = conversation.fell_back();
   const std::uint8_t broker_reason = conversation.broker_reason();
   if (was_connected) {
-    taken_over = reported.protocol == 5 ? broker_reason == mqtt::reason::session_taken_over : true;
+    // mosquitto 2.0.11 says nothing when it cuts off a client whose session another has taken over.
+    const bool brief = steady_clock::now() - connected_at < stable_after;
+    taken_over = broker_reason == mqtt::reason::session_taken_over || (broker_reason == 0 && brief);
     down_since = steady_clock::now();
   }
   now_in = phase::waiting;

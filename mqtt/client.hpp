@@ -50,7 +50,8 @@ struct client_options {
   /// (`proceed`): so that nobody publishes who does not own the session any more.
   bool on_request = false;
   /// Asked before each connection, on the io thread; false: asked again a little later. `taken_over`: somebody else has
-  /// connected with the client id, or (MQTT 3.1.1) may have, at `since`. Empty: nobody else has a right to it.
+  /// connected with the client id at `since`, by what the broker says, or because it has closed a young connection
+  /// without a word: so two clients do not cut each other off for ever. Empty: nobody else has a right to it.
   std::function<bool(bool taken_over, monotonic since)> may_dial;
   /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
   /// (mqtt/session.hpp).

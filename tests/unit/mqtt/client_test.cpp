@@ -289,8 +289,10 @@ TEST(client, asks_before_it_takes_back_what_another_has_taken_over) {
     party second{io, broker.options("same", {"t"})};
     ASSERT_TRUE(second.connected());
     ASSERT_TRUE(first.seen.await([&] { return !first.seen.state.connected; }));
-    while (refused < 2)
-      std::this_thread::yield();
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (refused < 2 && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    ASSERT_GE(refused, 2) << int(first.seen.now().broker_reason);
     EXPECT_EQ(second.seen.now().connects, 1u);
     allowed = true;
     EXPECT_TRUE(first.seen.await([&] { return first.seen.state.connects >= 2; }));
