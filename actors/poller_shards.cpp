@@ -108,8 +108,8 @@ std::vector<std::uint32_t> poller_state::to_be_adopted() const {
 result<void> poller_state::adopt_attached() {
   const auto numbers = to_be_adopted();
   adopting = !numbers.empty() && records_at_end() && std::any_of(shards.begin(), shards.end(), [](const auto& each) {
-               return each.adopted && each.has_open();
-             });
+    return each.adopted && each.has_open();
+  });
   if (numbers.empty() || adopting || stopping)
     return {};
   return adopt(numbers);
