@@ -32,6 +32,7 @@ std::uint32_t shard_of(const std::string& client_id) {
 std::shared_ptr<wire> broker::dial(process& from) {
   auto made = std::make_shared<wire>();
   made->owner = &from;
+  made->owner_name = from.name();
   wires_.push_back(made);
   return made;
 }
@@ -79,7 +80,7 @@ void broker::close(wire& which) {
 }
 
 void broker::on_packet(const std::shared_ptr<wire>& from, const packet_view& packet) {
-  world_.trace("broker reads {} of {} {}", mqtt::name_of(packet.type), from->owner->name(), from->client_id);
+  world_.trace("broker reads {} of {} {}", mqtt::name_of(packet.type), from->owner_name, from->client_id);
   if (packet.type == packet_type::connect)
     return on_connect(from, packet);
   const auto known = sessions_.find(from->client_id);
@@ -184,7 +185,7 @@ void broker::cut_one() {
   if (open.empty())
     return;
   auto& chosen = *open[world_.chance().below(open.size())];
-  world_.trace("the connection of {} {} is cut", chosen.owner->name(), chosen.client_id);
+  world_.trace("the connection of {} {} is cut", chosen.owner_name, chosen.client_id);
   chosen.cut = true;
   lose_some(chosen.to_client);
   lose_some(chosen.to_broker);
@@ -192,7 +193,7 @@ void broker::cut_one() {
 
 void broker::cut_all_of(const process& owner) {
   for (const auto& each : wires_)
-    if (each->owner == &owner && each->client_open) {
+    if (each->client_open && each->owner == &owner) {
       each->client_open = false;
       lose_some(each->to_broker);
     }

@@ -16,7 +16,8 @@ namespace penstock::sim {
 
 /// A connection between a client and the broker.
 struct wire {
-  process* owner = nullptr; ///< of the client's end
+  const process* owner = nullptr; ///< of the client's end; while that is open
+  std::string owner_name;
   std::string to_broker;
   std::string to_client;
   bool client_open = true;

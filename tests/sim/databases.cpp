@@ -84,7 +84,7 @@ public:
       auto mine = database_.adopt(shards);
       for (const auto& each : *mine) {
         world_.trace("{} adopts shard {} with epoch {}", from_.name(), each.shard, each.epoch);
-        world_.the_databases().owners[each.shard] = {&from_, each.epoch};
+        world_.the_databases().owners[each.shard] = {from_.name(), each.epoch};
       }
       return mine;
     });
@@ -123,7 +123,7 @@ private:
   void check_owner(const storage::tracking_changes& changes) {
     for (const auto& each : changes.shards) {
       const auto& owner = world_.the_databases().owners[each.shard];
-      if (owner.who != &from_ || owner.epoch != each.epoch)
+      if (owner.who != from_.name() || owner.epoch != each.epoch)
         world_.violate(fmt::format("{} has written for shard {} with epoch {}, which is not its own", from_.name(),
                                    each.shard, each.epoch));
     }

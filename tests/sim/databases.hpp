@@ -35,7 +35,7 @@ public:
 
   /// Who has raised the epoch of a shard last.
   struct owner {
-    const process* who = nullptr;
+    std::string who; ///< a process
     std::uint64_t epoch = 0;
   };
   std::map<std::uint32_t, owner> owners;
