@@ -130,6 +130,7 @@ void broker::on_publish(wire& from, session& of, const mqtt::publish_packet& mes
     return mqtt::encode_success(from.to_client, packet_type::puback, message.packet_id);
   }
   world_.the_databases().check_published(id, message.packet_id);
+  forgotten_.erase(shard_of(from.client_id)); // it goes on with the new session
   const auto held = of.held.find(message.packet_id);
   if (held == of.held.end()) {
     of.held[message.packet_id] = payload;
@@ -142,6 +143,11 @@ void broker::on_publish(wire& from, session& of, const mqtt::publish_packet& mes
       fmt::format("packet id {} is in use by '{}', and came with row {}", message.packet_id, held->second, id));
   }
   mqtt::encode_success(from.to_client, packet_type::pubrec, message.packet_id);
+}
+
+void broker::note_claim(std::uint32_t shard, std::int64_t row) {
+  if (forgotten_.contains(shard))
+    excused.insert(row);
 }
 
 void broker::on_pubrel(wire& from, session& of, std::uint16_t packet_id) {
@@ -205,6 +211,7 @@ void broker::forget_one() {
   auto chosen = sessions_.begin();
   std::advance(chosen, world_.chance().below(sessions_.size()));
   world_.trace("the broker forgets {}", chosen->first);
+  forgotten_.insert(shard_of(chosen->first));
   world_.the_databases().excuse_open_claims(shard_of(chosen->first), excused);
   if (const auto connection = chosen->second.connection.lock())
     close(*connection);

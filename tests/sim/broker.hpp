@@ -44,6 +44,8 @@ public:
   // What was delivered of the rows that are published: by id, how often.
   std::map<std::int64_t, std::uint64_t> delivered;
   std::set<std::int64_t> excused; ///< may be delivered twice, or be held: a session was forgotten meanwhile
+  /// A claim of a shard was committed: what its owner claims before he hears that the session is gone is lost with it.
+  void note_claim(std::uint32_t shard, std::int64_t row);
 
 private:
   struct session {
@@ -63,6 +65,7 @@ private:
   std::vector<std::shared_ptr<wire>> wires_;
   std::map<std::string, session> sessions_;
   std::map<std::string, std::int64_t> last_of_monitor_;
+  std::set<std::uint32_t> forgotten_; ///< shards whose owners may not know yet
 };
 
 } // namespace penstock::sim

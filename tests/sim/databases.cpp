@@ -1,5 +1,6 @@
 #include "tests/sim/databases.hpp"
 
+#include "tests/sim/broker.hpp"
 #include "tests/sim/process.hpp"
 
 #include <utility>
@@ -105,6 +106,8 @@ public:
                    done ? (*done ? "done" : "tracked already") : done.error().message);
       if (done && *done)
         check_owner(changes);
+      for (const auto& claim : changes.claims)
+        world_.the_broker().note_claim(claim.shard, std::stoll(claim.record_id));
       return done;
     });
   }

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <string>
 
@@ -40,6 +41,7 @@ bool run(std::uint64_t seed, bool verbose, std::map<std::string, std::uint64_t>&
 } // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ); // a run that crashes has said what went before
   options given;
   CLI::App app{"Runs simulated clusters: each seed is another one, and always the same."};
   auto* const one = app.add_option("--seed", given.first, "run this one alone");
