@@ -224,10 +224,7 @@ alerter_actor::behavior_type alerter(alerter_actor::stateful_pointer<alerter_sta
   state.self = self;
   state.config = std::move(config);
   state.take_over(state.config.board->snapshot().alerts);
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason)
-      self->quit(exit.reason);
-  });
+  on_exit_message(self, [self](const caf::error& reason) { self->quit(reason); });
   self->send(self, check_atom_v);
   return {
     [self](check_atom) { self->state.on_check(); },

@@ -62,10 +62,7 @@ archiver_actor::behavior_type archiver(archiver_actor::stateful_pointer<archiver
   state.self = self;
   state.config = std::move(config);
   state.waits = std::make_unique<backoff>(state.config.retry_min, state.config.retry_max, self->id());
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason)
-      self->quit(exit.reason);
-  });
+  on_exit_message(self, [self](const caf::error& reason) { self->quit(reason); });
   self->delayed_send(self, state.config.retry_min, check_atom_v);
   return {
     [self](check_atom) { self->state.on_check(); },

@@ -251,10 +251,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
     self->state.forget(down.source);
     self->state.quit_when_done();
   });
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.on_exit();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   state.retrying = true;
   self->send(self, retry_atom_v);
   return {

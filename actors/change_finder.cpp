@@ -34,7 +34,7 @@ std::vector<storage::record_key> keys_of(const std::vector<row_finder::found_row
 
 change_finder::change_finder(change_finder_config config) : row_finder(config.finding), config_(std::move(config)) {}
 
-result<void> change_finder::begin(storage::source& source, std::vector<storage::source_cursor> from) {
+result<void> change_finder::begin(storage::source& source, const std::vector<storage::source_cursor>& from) {
   auto opened = config_.open();
   if (!opened)
     return opened.error();
@@ -47,7 +47,7 @@ result<void> change_finder::begin(storage::source& source, std::vector<storage::
   if (!slot)
     return slot.error();
   config_.on_slot(*slot, stream_->is_new() && !from.empty());
-  return row_finder::begin(source, std::move(from));
+  return row_finder::begin(source, from);
 }
 
 // --- what the log tells

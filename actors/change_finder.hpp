@@ -46,7 +46,7 @@ public:
   explicit change_finder(change_finder_config config);
 
   /// Opens the slot before the table is read for the first time, so that nothing falls between.
-  result<void> begin(storage::source& source, std::vector<storage::source_cursor> from) override;
+  result<void> begin(storage::source& source, const std::vector<storage::source_cursor>& from) override;
   result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
                                       monotonic now) override;
   bool read_was_full() const override { return was_full_; }

@@ -304,10 +304,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.on_exit();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   return {
     [self](const messages::demand& more) { self->state.on_demand(more); },
     [self](const attached& message) { self->state.on_attached(message); },

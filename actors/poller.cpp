@@ -407,10 +407,7 @@ poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> 
     state.config.shards[number]->begin(); // of what a predecessor had in flight nothing is known yet
   }
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_publisher_down(down.source); });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.on_exit();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   state.paused = state.config.board->paused();
   state.step_at = monotonic::max();
   state.schedule_now();

@@ -135,7 +135,7 @@ result<void> poller_state::adopt(const std::vector<std::uint32_t>& numbers) {
     shard.pending.clear();
   finder = make_finder();
   cursor.reset();
-  if (auto begun = finder->begin(*source, std::move(from)); !begun)
+  if (auto begun = finder->begin(*source, from); !begun)
     return begun;
   for (const auto& shard : *mine)
     begin(shard);

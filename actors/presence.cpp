@@ -67,11 +67,9 @@ caf::behavior presence(caf::stateful_actor<presence_state>* self, presence_confi
         log::warning(component, name, "not connected ({}); trying again", failure);
     });
   state.connection->start();
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason) {
-      self->state.connection->stop();
-      self->quit(exit.reason);
-    }
+  on_exit_message(self, [self](const caf::error& reason) {
+    self->state.connection->stop();
+    self->quit(reason);
   });
   return {
     [self](command_atom, const std::string& command) { self->state.on_command(command); },

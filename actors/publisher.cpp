@@ -115,10 +115,7 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
     if (self->state.poller && down.source == self->state.poller.address())
       self->state.on_poller_down();
   });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.on_exit();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   return {
     [self](poller_atom, const caf::strong_actor_ptr& announced) { self->state.on_poller(announced); },
     [self](const adopted& message) { self->state.on_adopted(message); },

@@ -68,7 +68,7 @@ void row_finder::measure(const rows& read) {
 }
 
 /// The cursor that holds for all: it begins with the earliest floor, and may meet claims up to the latest high.
-result<void> row_finder::begin_at(storage::source& source, std::vector<storage::source_cursor> from) {
+result<void> row_finder::begin_at(storage::source& source, const std::vector<storage::source_cursor>& from) {
   auto all = from.front();
   for (const auto& each : from) {
     const auto is_before = [&](const std::string& left, const std::string& right) -> result<bool> {
@@ -94,10 +94,10 @@ result<void> row_finder::begin_at(storage::source& source, std::vector<storage::
   return {};
 }
 
-result<void> row_finder::begin(storage::source& source, std::vector<storage::source_cursor> from) {
+result<void> row_finder::begin(storage::source& source, const std::vector<storage::source_cursor>& from) {
   newest_ = source.newest();
   if (!from.empty()) {
-    if (auto begun = begin_at(source, std::move(from)); !begun)
+    if (auto begun = begin_at(source, from); !begun)
       return begun;
   } else if (config_.start == config::publish_start::now) {
     auto end = source.end(newest_);

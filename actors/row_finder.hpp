@@ -57,7 +57,7 @@ public:
   virtual ~row_finder() = default;
 
   /// From where the shards were read to, as their cursors say; without any it is the first run. Writes nothing.
-  virtual result<void> begin(storage::source& source, std::vector<storage::source_cursor> from);
+  virtual result<void> begin(storage::source& source, const std::vector<storage::source_cursor>& from);
 
   /// Rows to be claimed, oldest first; about `rows_max` of them. What is given out counts as pending until `claimed`.
   virtual result<std::vector<found_row>> look(storage::source& source, storage::tracking& tracking,
@@ -99,7 +99,7 @@ private:
   };
   using rows = std::vector<storage::source_row>;
 
-  result<void> begin_at(storage::source& source, std::vector<storage::source_cursor> from);
+  result<void> begin_at(storage::source& source, const std::vector<storage::source_cursor>& from);
   bool is_wanted(const storage::source_row& row) const;
   bool skips(const storage::source_row& row) const;
   bool by_id() const { return newest_ == storage::source::path::id; }

@@ -180,10 +180,7 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor
   state.waits = std::make_unique<backoff>(config.backoff_min, config.backoff_max, self->id());
   state.config = std::move(config);
   self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down); });
-  self->set_exit_handler([self](caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.halt();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.halt(); });
   for (auto& spec : children)
     state.children.push_back(supervisor_state::child{std::move(spec), {}});
   for (auto& each : state.children)

@@ -256,6 +256,15 @@ def machine():
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg()[0], "commit": commit}
 
 
+def goals_of_parts(found, parts):
+    """Rows of the table: what, measured, goal, met (None: no goal); of the parts that ran, by `parts`' functions."""
+    rows = []
+    for name, of in parts.items():
+        if name in found:
+            rows += [(name, found[name]["failed"], "", False)] if "failed" in found[name] else of(found[name])
+    return rows
+
+
 def table(rows):
     lines = ["| what | measured | goal | |", "|---|---|---|---|"]
     verdict = {True: "PASS", False: "FAIL", None: ""}

@@ -241,10 +241,7 @@ membership_actor::behavior_type membership(membership_actor::stateful_pointer<me
   auto& state = self->state;
   state.self = self;
   state.config = std::move(config);
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    if (exit.reason)
-      self->state.on_exit();
-  });
+  on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   state.schedule(std::chrono::milliseconds{0});
   return {
     [self](check_atom, std::uint64_t timer) {

@@ -54,4 +54,13 @@ void set_quiet_handlers(Self* self) {
   });
 }
 
+/// Calls `end` when the actor is told to end, in place of ending it at once.
+template <class Self, class End>
+void on_exit_message(Self* self, End end) {
+  self->set_exit_handler([end = std::move(end)](const caf::exit_msg& exit) {
+    if (exit.reason)
+      end(exit.reason);
+  });
+}
+
 } // namespace penstock

@@ -298,15 +298,16 @@ void client::impl::fail(const error& reason) {
   const bool was_connected = now_in == phase::connected;
   const bool fall_back = conversation.fell_back();
   const std::uint8_t broker_reason = conversation.broker_reason();
+  const auto time = steady_clock::now();
+  const bool was_stable = was_connected && time - connected_at >= stable_after;
   if (was_connected) {
     // mosquitto 2.0.11 says nothing when it cuts off a client whose session another has taken over.
-    const bool brief = steady_clock::now() - connected_at < stable_after;
-    taken_over = broker_reason == mqtt::reason::session_taken_over || (broker_reason == 0 && brief);
-    down_since = steady_clock::now();
+    taken_over = broker_reason == mqtt::reason::session_taken_over || (broker_reason == 0 && !was_stable);
+    down_since = time;
   }
   now_in = phase::waiting;
   drop_connection();
-  if (was_connected && steady_clock::now() - connected_at >= stable_after)
+  if (was_stable)
     pauses.reset();
   if (fall_back)
     return retry_after(0ms);

@@ -232,7 +232,6 @@ namespace {
 
 /// What is done once for a pipeline goes with its first shard, or lane.
 std::vector<child_spec> lane_children(const node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
-  context.board.place_writer(pipeline.name, lane, true);
   std::vector<child_spec> children{writer_of(context, pipeline, lane)};
   if (lane == 0 && keeps_for_a_time(pipeline))
     children.push_back(archiver_of(context, pipeline));
@@ -241,13 +240,11 @@ std::vector<child_spec> lane_children(const node_context& context, const config:
 
 std::vector<child_spec> shard_children(const node_context& context, const config::ingest& pipeline,
                                        std::uint32_t shard) {
-  context.board.place(pipeline.name, shard, true);
   return {ingestor_of(context, pipeline, shard)};
 }
 
 std::vector<child_spec> shard_children(const node_context& context, const config::publish& pipeline,
                                        std::uint32_t shard) {
-  context.board.place(pipeline.name, shard, true);
   std::vector<child_spec> children{publisher_of(context, pipeline, shard)};
   if (shard == 0)
     children.push_back(archiver_of(context, pipeline));
@@ -266,14 +263,12 @@ child_spec ingest_pipeline(const node_context& context, const config::ingest& pi
   for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane) {
     writers.push_back(writer_name(pipeline, lane));
     context.board.writer(pipeline.name, lane);
-    if (context.leases)
-      context.board.place_writer(pipeline.name, lane, false);
+    context.board.place_writer(pipeline.name, lane, context.runs({cluster::lanes_of(pipeline.name), lane}));
   }
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
     ingestors.push_back(ingestor_name(pipeline, shard));
     context.board.shard(pipeline.name, shard);
-    if (context.leases)
-      context.board.place(pipeline.name, shard, false);
+    context.board.place(pipeline.name, shard, context.runs({pipeline.name, shard}));
   }
   auto config = supervised(context, pipeline.name);
   // Whoever is new is made known to those of the other kind.
@@ -301,8 +296,7 @@ child_spec publish_pipeline(const node_context& context, const config::publish& 
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
     publishers.push_back(publisher_name(pipeline, shard));
     context.board.publish_shard(pipeline.name, shard);
-    if (context.leases)
-      context.board.place(pipeline.name, shard, false);
+    context.board.place(pipeline.name, shard, context.runs({pipeline.name, shard}));
   }
   auto config = supervised(context, pipeline.name);
   config.on_start = [poller = poller_name(pipeline), publishers](const std::string& child, const auto& find) {

@@ -17,6 +17,7 @@ void show(const node_context& context, const storage::shard_id& shard, bool here
 } // namespace
 
 void start_shard(const node_context& context, const storage::shard_id& shard) {
+  show(context, shard, true);
   const auto supervisor = context.directory.find(cluster::pipeline_of(shard));
   if (!supervisor)
     return;

@@ -25,8 +25,8 @@ HERE = pathlib.Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2] / "tests" / "support"), str(HERE.parents[2] / "tests" / "integration")]
 import database_server  # noqa: E402
 import small_mqtt  # noqa: E402
-from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, cpu_seconds_of_server, end, free_port, keep,  # noqa: E402
-                     machine, median_by, table, wait_until)
+from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, cpu_seconds_of_server, end, free_port,  # noqa: E402
+                     goals_of_parts, keep, machine, median_by, table, wait_until)
 
 PARTS = ("placement", "links", "broker", "roles", "takeover", "move")
 ALL = ("ingest", "publish", "write")
@@ -578,14 +578,8 @@ def goals_of_move(run):
     return rows
 
 
-def goals(found):
-    """Rows of the table: what, measured, goal, met (None: no goal)."""
-    rows = []
-    for name, of in {"placement": goals_of_placement, "links": goals_of_links, "broker": goals_of_broker, "roles": goals_of_roles,
-                     "takeover": goals_of_takeover, "move": goals_of_move}.items():
-        if name in found:
-            rows += [(name, found[name]["failed"], "", False)] if "failed" in found[name] else of(found[name])
-    return rows
+GOALS = {"placement": goals_of_placement, "links": goals_of_links, "broker": goals_of_broker, "roles": goals_of_roles,
+         "takeover": goals_of_takeover, "move": goals_of_move}
 
 
 def main():
@@ -603,7 +597,7 @@ def main():
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}")
     where = machine()
     found = measure(Cluster(options.build.resolve(), options.count), options)
-    rows = goals(found)
+    rows = goals_of_parts(found, GOALS)
     day = datetime.date.today().isoformat()
     command = (f"./dev bench cluster --count {options.count} --rounds {options.rounds} --move-rounds {options.move_rounds} "
                f"--lease {options.lease} --link-seconds {options.link_seconds:g} --parts {','.join(options.parts)}")

@@ -21,8 +21,8 @@ import time
 HERE = pathlib.Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2] / "tests" / "support")]
 import database_server  # noqa: E402
-from harness import (ROOT, Failed, Http, Programs, cpu_ms, cpu_seconds, cpu_seconds_of_server, end, keep,  # noqa: E402
-                     machine, median_by, rss_max_mb, table, wait_until)
+from harness import (ROOT, Failed, Http, Programs, cpu_ms, cpu_seconds, cpu_seconds_of_server, end,  # noqa: E402
+                     goals_of_parts, keep, machine, median_by, rss_max_mb, table, wait_until)
 
 PARTS = ("backlog", "xl", "notify", "poll")
 MONITORS = 10_000
@@ -457,13 +457,7 @@ def goals_of_poll(found):
     return rows
 
 
-def goals(found):
-    """Rows of the table: what, measured, goal, met (None: no goal)."""
-    rows = []
-    for name, of in {"backlog": goals_of_backlog, "xl": goals_of_xl, "notify": goals_of_notify, "poll": goals_of_poll}.items():
-        if name in found:
-            rows += [(name, found[name]["failed"], "", False)] if "failed" in found[name] else of(found[name])
-    return rows
+GOALS = {"backlog": goals_of_backlog, "xl": goals_of_xl, "notify": goals_of_notify, "poll": goals_of_poll}
 
 
 def main():
@@ -485,7 +479,7 @@ def main():
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}")
     where = machine()
     found = measure(Publish(options.build.resolve(), options.count, options.in_flight_max), options)
-    rows = goals(found)
+    rows = goals_of_parts(found, GOALS)
     day = datetime.date.today().isoformat()
     command = (f"./dev bench publish --count {options.count} --rounds {options.rounds} --in-flight-max {options.in_flight_max} "
                f"--xl-seconds {options.xl_seconds} --notify-seconds {options.notify_seconds} "

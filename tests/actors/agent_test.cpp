@@ -2,6 +2,7 @@
 #include "actors/ingestor.hpp"
 #include "tests/support/cluster_fixture.hpp"
 #include "tests/support/memory_store.hpp"
+#include "tests/support/readings.hpp"
 #include "tests/support/scripted_session.hpp"
 
 #include <gmock/gmock.h>
@@ -17,20 +18,6 @@ namespace {
 
 /// Node "a" has an ingestor; "b" and "c" can have batch-writers of its lane. All write to one database.
 struct agent_test : ::testing::Test {
-  agent_test() {
-    pipeline.name = "p";
-    pipeline.topics = {"t/{device}"};
-    pipeline.format = "json";
-    pipeline.table = "readings";
-    pipeline.key = {"id"};
-    config::column id;
-    id.name = "id";
-    id.type = column_type::text;
-    id.source.from = config::source::kind::payload_path;
-    id.source.path = {{"id", 0}};
-    pipeline.columns = {id};
-    pipeline.batch.records_max = 100;
-  }
   ~agent_test() override {
     for (const auto& each : spawned)
       caf::anon_send_exit(each, caf::exit_reason::kill);
@@ -89,7 +76,7 @@ struct agent_test : ::testing::Test {
 
   telemetry::account account() { return a.board.snapshot().pipelines.at(0).account; }
 
-  config::ingest pipeline;
+  config::ingest pipeline = testing::readings_pipeline();
   std::shared_ptr<testing::memory_database> database = std::make_shared<testing::memory_database>();
   std::shared_ptr<testing::broker_script> broker = std::make_shared<testing::broker_script>();
   testing::simulated_network network;

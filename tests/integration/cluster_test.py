@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import database_server  # noqa: E402
 from harness import PENSTOCK, SOAK, Node, free_port, run_command, wait_until  # noqa: E402
-from publish_test import Plant, PublishCase, Receiver, Sqlite  # noqa: E402
+from publish_test import TABLE_A, Plant, PublishCase, Receiver, Sqlite  # noqa: E402
 
 ROWS = 100_000 if SOAK else 30_000
 SECONDS = 120 if SOAK else 40
@@ -25,20 +25,7 @@ brokers:
 databases:
   plant: {{url: "{database}", busy_timeout: 2s{limits}}}
 {databases}
-publish:
-  TableA:
-    database: plant
-    table: TableA
-    key: RecordId
-    order: CreatedAt
-    shard_by: MonitorId
-    shards: 9
-    broker: main
-    topic: "data/tableA/{{MonitorId}}"
-    qos: {qos}
-    fields: {{RecordId: id, MonitorId: monitor, Reading: value, CreatedAt: created}}
-    detect: {{poll: 50ms, late_for: 1m}}
-"""
+""" + TABLE_A
 
 
 class Members:
@@ -69,6 +56,7 @@ class ClusterCase(PublishCase):
         self.receiver = Receiver(self.broker.port)
         self.config = self.folder / "cluster.yaml"
         self.config.write_text(CONFIGURATION.format(
+            shards=9, poll="50ms",
             nodes="".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true}}\n" for name in "abcd"),
             port=self.broker.port, database=server.url, qos=qos, state=state, databases=databases,
             limits="" if server.url.startswith("sqlite") else ", connect_timeout: 2s, statement_timeout: 5s"))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import database_server  # noqa: E402
 import network  # noqa: E402
 from harness import SOAK, Node, run_command, wait_until  # noqa: E402
-from publish_test import Plant, PublishCase, Receiver  # noqa: E402
+from publish_test import TABLE_A, Plant, PublishCase, Receiver  # noqa: E402
 
 COUNT = 100_000 if SOAK else 20_000  # messages each way
 ROUNDS = 5 if SOAK else 1  # of faults: each kind once or twice
@@ -55,20 +55,7 @@ ingest:
       device_id:   {{from: topic.device_id, type: text}}
       sequence_id: {{from: payload.sequence_id, type: integer}}
       data:        {{from: payload.rest, type: json}}
-publish:
-  TableA:
-    database: plant
-    table: TableA
-    key: RecordId
-    order: CreatedAt
-    shard_by: MonitorId
-    shards: {shards}
-    broker: main
-    topic: "data/tableA/{{MonitorId}}"
-    qos: 2
-    fields: {{RecordId: id, MonitorId: monitor, Reading: value, CreatedAt: created}}
-    detect: {{poll: 50ms, late_for: 1m}}
-"""
+""" + TABLE_A
 
 
 class Certificates:
@@ -126,6 +113,7 @@ class PartitionCase(PublishCase):
                         for name in self.LISTED)
         self.config = self.folder / "penstock.yaml"
         self.config.write_text(CONFIGURATION.format(
+            qos=2, poll="50ms",
             nodes=nodes, lease=LEASE, broker=self.address("broker"), shards=SHARDS, writers=WRITERS,
             database=self.server.url.replace("127.0.0.1", self.address("database"))))
         certificates = Certificates(self.folder / "authority")

@@ -24,13 +24,8 @@ KILLS = 50 if SOAK else 20
 SECONDS = 120 if SOAK else 30
 MONITORS = 200
 
-CONFIGURATION = """
-data: {data}
-node: {{name: a, http: 127.0.0.1:0, admin: true}}
-brokers:
-  main: {{url: "mqtt://127.0.0.1:{port}", reconnect_max: 500ms}}
-databases:
-  plant: {{url: "{database}", busy_timeout: 2s{limits}}}
+# The pipeline of all tests that publish.
+TABLE_A = """\
 publish:
   TableA:
     database: plant
@@ -44,8 +39,16 @@ publish:
     qos: {qos}
     fields: {{RecordId: id, MonitorId: monitor, Reading: value, CreatedAt: created}}
     detect: {{poll: {poll}, late_for: 1m}}
-{more}
 """
+
+CONFIGURATION = """
+data: {data}
+node: {{name: a, http: 127.0.0.1:0, admin: true}}
+brokers:
+  main: {{url: "mqtt://127.0.0.1:{port}", reconnect_max: 500ms}}
+databases:
+  plant: {{url: "{database}", busy_timeout: 2s{limits}}}
+""" + TABLE_A + "{more}\n"
 
 
 class Receiver:

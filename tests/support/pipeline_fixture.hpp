@@ -5,6 +5,7 @@
 #include "actors/ingestor.hpp"
 #include "tests/support/actor_fixture.hpp"
 #include "tests/support/memory_store.hpp"
+#include "tests/support/readings.hpp"
 #include "tests/support/scripted_session.hpp"
 
 #include <memory>
@@ -15,21 +16,6 @@ namespace penstock::testing {
 
 class pipeline_fixture : public actor_fixture {
 protected:
-  pipeline_fixture() {
-    pipeline.name = "p";
-    pipeline.topics = {"t/{device}"};
-    pipeline.format = "json";
-    pipeline.table = "readings";
-    pipeline.key = {"id"};
-    config::column id;
-    id.name = "id";
-    id.type = column_type::text;
-    id.source.from = config::source::kind::payload_path;
-    id.source.path = {{"id", 0}};
-    pipeline.columns = {id};
-    pipeline.batch.records_max = 100;
-  }
-
   ~pipeline_fixture() override {
     for (const auto& each : ingestors)
       caf::anon_send_exit(each, caf::exit_reason::kill);
@@ -99,7 +85,7 @@ protected:
     return now.pipelines.at(0).account;
   }
 
-  config::ingest pipeline;
+  config::ingest pipeline = readings_pipeline();
   std::shared_ptr<memory_database> database = std::make_shared<memory_database>();
   std::shared_ptr<broker_script> broker = std::make_shared<broker_script>();
   /// What lane 1 writes to, so that a test can hold up one lane alone.
