@@ -5,6 +5,7 @@ server."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -134,9 +135,11 @@ class DatabaseFaults(Case):
         self.outcome = []
         rival.start()
         time.sleep(0.3)
+        self.current.signal(signal.SIGSTOP)  # both messages lie in its socket when it goes on
         # One burst, one batch: the first row is inserted, the second one waits for the rival, who then wants the first.
         client.publish_many([("users/u/devices/d/telemetry", f'{{"time": "2026-01-01T00:00:0{n}Z", "sequence_id": {n}}}')
                              for n in (1, 2)])
+        self.current.signal(signal.SIGCONT)
         rival.join()
         wait_until(lambda: self.server.sql("SELECT count(*) FROM raw_telemetry") == "2", "both records are stored")
         client.close()
