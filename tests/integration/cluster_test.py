@@ -162,7 +162,12 @@ class IngestCase(ClusterCase):
         self.members = Members(self, "".join(sorted(roles)))
         for node in self.members.running.values():
             node.up()
-        wait_until(lambda: self.placed() == (6, 3), "all shards and lanes run somewhere", 30)
+        wait_until(lambda: self.placed() == (6, 3) and self.linked(), "all shards and lanes run somewhere, all nodes are linked", 30)
+
+    def linked(self) -> bool:
+        """Whether each node has a link to each other."""
+        links = [self.members.status(name)["cluster"]["links"] for name in self.members.running]
+        return all(sum(link["up"] for link in each.values()) == len(links) - 1 for each in links)
 
     def placed(self) -> tuple[int, int]:
         """Connected shards, and running batch-writers, over all nodes."""
