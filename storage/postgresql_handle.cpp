@@ -194,9 +194,9 @@ namespace {
 /// The arrays that libpq takes.
 struct bound {
   explicit bound(std::span<const parameter> parameters) {
-    for (const auto& [type, bytes] : parameters) {
+    for (const auto& [type, bytes, null] : parameters) {
       types.push_back(type);
-      values.push_back(bytes.data() ? bytes.data() : ""); // a null pointer is NULL
+      values.push_back(null ? nullptr : bytes.data() ? bytes.data() : "");
       lengths.push_back(static_cast<int>(bytes.size()));
       formats.push_back(static_cast<int>(value_format::binary));
     }

@@ -46,6 +46,7 @@ inline constexpr std::int64_t epoch_microseconds = 946'684'800'000'000;
 struct parameter {
   Oid type = type_id::text;
   std::string_view bytes;
+  bool null = false;
 };
 
 /// Rows that came back.

@@ -15,6 +15,19 @@ namespace {
 constexpr std::int64_t timestamp_min = -211'813'488'000'000'000;
 constexpr std::int64_t timestamp_end = 9'223'371'331'200'000'000;
 
+// Of a binary array: in front of the elements, and of each element.
+constexpr std::size_t header_bytes = 20;
+constexpr std::size_t length_bytes = 4;
+constexpr std::uint32_t null_length = 0xffffffff;
+
+// The server unpacks each array by itself: of a column that has the same value in all rows, it gets that value once.
+// Fewer rows are alike by chance, and would make of one statement many.
+constexpr std::size_t rows_for_single_values = 64;
+
+// ON CONFLICT looks into the key's index before it inserts, and marks each row twice: a third of the server's time. So
+// rows are taken for new until some are not, and then again after this many statements without any.
+constexpr std::uint32_t statements_until_new_only = 100;
+
 template <class Number>
 std::array<char, sizeof(Number)> big_endian(Number value) {
   std::array<char, sizeof(Number)> bytes{};
@@ -72,26 +85,42 @@ std::string list(std::size_t count, const Of& of) {
   return text;
 }
 
+bool replaces_rows(const table& target) {
+  return target.on_conflict == config::conflict_rule::update && target.key.size() < target.columns.size();
+}
+
 class statement_text {
 public:
-  statement_text(const table& target, const std::vector<column_facts>& facts) : target_(target), facts_(facts) {}
+  /// `single`: the columns whose parameter is one value for all rows, not an array.
+  statement_text(const table& target, const std::vector<column_facts>& facts, const std::vector<bool>& single)
+    : target_(target), facts_(facts), single_(single) {}
 
-  std::string run() const {
+  /// `new_only`: a row that is there already is an error, not passed over.
+  std::string run(bool new_only) const {
     const auto count = target_.columns.size();
-    const bool update = target_.on_conflict == config::conflict_rule::update && target_.key.size() < count;
+    const bool update = replaces_rows(target_);
     const auto names = list(count, [&](std::size_t index) { return identifier(target_.columns[index].name); });
     const auto values = list(count, [&](std::size_t index) { return value(index) + facts_[index].cast; });
-    const auto arrays = list(count, [](std::size_t index) { return "$" + std::to_string(index + 1); });
-    const auto aliases = list(count, value);
+    std::string arrays;
+    std::string aliases;
+    for (std::size_t index = 0; index < count; ++index)
+      if (!single_[index]) {
+        arrays += (arrays.empty() ? "" : ", ") + placeholder(index);
+        aliases += (aliases.empty() ? "" : ", ") + value(index);
+      }
     const auto key = list(target_.key.size(), [&](std::size_t index) { return identifier(target_.key[index]); });
     return "INSERT INTO " + quoted_name() + " AS t (" + names + ") SELECT " + (update ? newest_of_key() : "") + values +
            " FROM unnest(" + arrays + ") " +
            (update ? "WITH ORDINALITY AS u(" + aliases + ", n)" : "AS u(" + aliases + ")") +
-           (update ? newest_first() : "") + " ON CONFLICT (" + key + ") " + (update ? replacement() : "DO NOTHING");
+           (update ? newest_first() : "") +
+           (new_only ? "" : " ON CONFLICT (" + key + ") " + (update ? replacement() : "DO NOTHING"));
   }
 
 private:
-  static std::string value(std::size_t index) { return "c" + std::to_string(index); }
+  static std::string placeholder(std::size_t index) { return "$" + std::to_string(index + 1); }
+  std::string value(std::size_t index) const {
+    return single_[index] ? placeholder(index) : "c" + std::to_string(index);
+  }
 
   std::string quoted_name() const {
     const auto dot = target_.name.find('.');
@@ -140,6 +169,7 @@ private:
 
   const table& target_;
   const std::vector<column_facts>& facts_;
+  const std::vector<bool>& single_;
 };
 
 } // namespace
@@ -148,7 +178,7 @@ void array::clear() {
   length_ = 0;
   has_null_ = false;
   bytes_.clear();
-  for (const std::uint32_t part : {1u, 0u, static_cast<std::uint32_t>(element_), 0u, 1u})
+  for (const std::uint32_t part : {1u, 0u, static_cast<std::uint32_t>(element_), 0u, 1u}) // header_bytes
     append_big_endian(bytes_, part);
 }
 
@@ -158,7 +188,7 @@ void array::add_length(std::size_t bytes) {
 }
 
 void array::add_null() {
-  append_big_endian(bytes_, std::uint32_t{0xffffffff});
+  append_big_endian(bytes_, null_length);
   ++length_;
   has_null_ = true;
 }
@@ -186,24 +216,37 @@ parameter array::finished() {
   return {array_of(element_), bytes_};
 }
 
+std::optional<parameter> array::only_value() const {
+  const auto elements = std::string_view{bytes_}.substr(header_bytes);
+  if (length_ == 0)
+    return {};
+  std::uint32_t bytes = 0;
+  for (const auto byte : elements.substr(0, length_bytes))
+    bytes = bytes << 8 | static_cast<unsigned char>(byte);
+  const bool null = bytes == null_length;
+  const auto size = length_bytes + (null ? 0 : bytes);
+  // Shifted by one element it is the same.
+  if (elements.size() != size * length_ || elements.substr(size) != elements.substr(0, elements.size() - size))
+    return {};
+  return parameter{element_, null ? std::string_view{} : elements.substr(length_bytes, bytes), null};
+}
+
 row_inserter::row_inserter(handle& database, const table& target, const std::vector<column_facts>& columns)
-  : database_(database) {
-  std::vector<column_facts> in_order;
+  : database_(database), target_(target), all_new_(statements_until_new_only) {
   for (const auto& wanted : target.columns) {
     const auto found =
       std::find_if(columns.begin(), columns.end(), [&](const auto& facts) { return facts.name == wanted.name; });
-    in_order.push_back(found == columns.end() ? column_facts{.name = wanted.name, .cast = {}} : *found);
-    columns_.push_back({wanted, in_order.back(), array{element_of(wanted.type)}});
+    facts_.push_back(found == columns.end() ? column_facts{.name = wanted.name, .cast = {}} : *found);
+    values_.emplace_back(element_of(wanted.type));
   }
-  sql_ = statement_text{target, in_order}.run();
 }
 
 /// Puts a column's values into its array; or says which row cannot be stored.
 std::optional<refusal> row_inserter::collect(std::size_t index, const batch_view& batch, std::size_t first,
                                              std::size_t last) {
-  const auto& wanted = columns_[index].wanted;
-  const auto& facts = columns_[index].facts;
-  auto& values = columns_[index].values;
+  const auto& wanted = target_.columns[index];
+  const auto& facts = facts_[index];
+  auto& values = values_[index];
   std::optional<refusal> refused;
   std::size_t number = first;
   const auto refuse = [&](errc code, const char* why) {
@@ -246,12 +289,27 @@ std::optional<refusal> row_inserter::collect(std::size_t index, const batch_view
 
 attempt row_inserter::insert(const batch_view& batch, std::size_t first, std::size_t last) {
   std::vector<parameter> parameters;
-  for (std::size_t index = 0; index < columns_.size(); ++index) {
+  std::vector<bool> single(values_.size(), false);
+  bool has_array = false; // which says how many rows there are
+  for (std::size_t index = 0; index < values_.size(); ++index) {
     if (auto refused = collect(index, batch, first, last))
       return {.refused = std::move(refused)};
-    parameters.push_back(columns_[index].values.finished());
+    const bool must_be_array = index + 1 == values_.size() && !has_array;
+    auto only = last - first < rows_for_single_values || must_be_array ? std::nullopt : values_[index].only_value();
+    single[index] = only.has_value();
+    has_array = has_array || !only;
+    parameters.push_back(only ? *only : values_[index].finished());
   }
-  return database_.run_or_undo(sql_, parameters);
+  const statement_text statement{target_, facts_, single};
+  if (all_new_ >= statements_until_new_only && !replaces_rows(target_)) {
+    auto done = database_.run_or_undo(statement.run(true), parameters);
+    if (!done.refused || disposition_of(done.refused->why.code) != disposition::dead_letter)
+      return done;
+    all_new_ = 0;
+  }
+  auto done = database_.run_or_undo(statement.run(false), parameters);
+  all_new_ = !done.refused && done.stored == last - first ? all_new_ + 1 : 0;
+  return done;
 }
 
 attempt keep_letters(handle& database, const std::string& pipeline, std::span<const kept_letter> letters) {

@@ -31,6 +31,8 @@ public:
   void add(std::string_view bytes);
   /// The parameter. Valid until the next call.
   parameter finished();
+  /// The value, where all elements have the same. Valid as `finished` is.
+  std::optional<parameter> only_value() const;
 
 private:
   void add_length(std::size_t bytes);
@@ -50,16 +52,13 @@ public:
   attempt insert(const batch_view& batch, std::size_t first, std::size_t last);
 
 private:
-  struct column {
-    table::column wanted;
-    column_facts facts;
-    array values;
-  };
   std::optional<refusal> collect(std::size_t index, const batch_view& batch, std::size_t first, std::size_t last);
 
   handle& database_;
-  std::vector<column> columns_;
-  std::string sql_;
+  const table target_;
+  std::vector<column_facts> facts_; ///< of the target's columns
+  std::vector<array> values_;
+  std::uint32_t all_new_; ///< statements in turn whose rows were all new
 };
 
 /// See connection::keep_letters.

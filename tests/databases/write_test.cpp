@@ -40,6 +40,36 @@ TEST_F(write_test, a_duplicate_keeps_the_first_row_in_a_batch_and_across) {
   EXPECT_EQ(battery_at(1), "10");
 }
 
+TEST_F(write_test, few_repeats_among_many_new_rows_are_duplicates_and_the_rest_is_stored) {
+  auto target = prepared();
+  EXPECT_EQ(write_one(*target, *frame_of(series(0, 100))), (frame_outcome{100, 0, 0}));
+  EXPECT_EQ(write_one(*target, *frame_of(series(99, 201))), (frame_outcome{200, 1, 0}));
+  auto rows = series(300, 100);
+  rows.push_back({.time = 350, .battery = 99});
+  EXPECT_EQ(write_one(*target, *frame_of(rows)), (frame_outcome{100, 1, 0}));
+  EXPECT_EQ(write_one(*target, *frame_of(series(400, 100))), (frame_outcome{100, 0, 0}));
+  EXPECT_EQ(battery_at(350), "50");
+  EXPECT_EQ(*target->row_count(readings()), 500u);
+}
+
+TEST_F(write_test, columns_with_one_value_in_all_rows_but_perhaps_the_last_are_kept) {
+  auto target = prepared();
+  const auto count = [&](const std::string& condition) {
+    return other().ask("SELECT COUNT(*) FROM readings WHERE " + condition);
+  };
+  auto rows = series(0, 200);
+  for (auto& row : rows)
+    row = {.time = row.time, .device = "", .battery = -5, .temperature = std::nullopt, .note = ""};
+  EXPECT_EQ(write_one(*target, *frame_of(rows)), (frame_outcome{200, 0, 0}));
+  EXPECT_EQ(count("device = '' AND battery = -5 AND temperature IS NULL AND note = ''"), "200");
+  for (auto& row : rows)
+    row = {.time = 1'000 + row.time, .device = "d", .battery = 1, .temperature = 1.5, .note = std::nullopt};
+  rows.back() = {.time = 2'000, .device = "e", .battery = 2, .temperature = std::nullopt, .note = "n"};
+  EXPECT_EQ(write_one(*target, *frame_of(rows)), (frame_outcome{200, 0, 0}));
+  EXPECT_EQ(count("device = 'd' AND battery = 1 AND temperature = 1.5 AND note IS NULL"), "199");
+  EXPECT_EQ(count("device = 'e' AND battery = 2 AND temperature IS NULL AND note = 'n'"), "1");
+}
+
 TEST_F(write_test, several_frames_go_in_one_transaction_and_are_counted) {
   auto target = prepared();
   std::vector<std::unique_ptr<record::frame_view>> frames;
