@@ -165,6 +165,7 @@ std::unique_ptr<row_finder> poller_state::make_finder() {
   finding.detect = pipeline.detect;
   finding.start = pipeline.start;
   finding.read_bytes = config.claims_bytes_max;
+  finding.clock = [this] { return now(); };
   finding.mine = [this](const storage::source_row& row) { return reads_for(shard_of(row)); };
   if (!config.open_changes)
     return std::make_unique<row_finder>(finding);

@@ -10,6 +10,7 @@ using path = storage::source::path;
 
 namespace {
 
+constexpr int sweep_rests = 50;        // times as long as a step of it took: where databases are busy it gives way
 constexpr std::size_t first_rows = 20; // in the first read: nobody knows yet how large a row is
 
 std::string key_of(const storage::source_row& row) { return row.record_id + '\0' + row.version; }
@@ -326,11 +327,13 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
         return done.error();
   }
   if (!read_to_.empty() && config_.detect.sweep.count() > 0 && now >= next_whole_walk_) {
-    next_whole_walk_ = now + config_.detect.sweep;
+    const auto began = config_.clock();
     const auto before = repeats_avoided_; // that most of it is tracked is what a sweep expects
     if (auto done = step(whole_walk_, source, tracking, found); !done)
       return done.error();
     repeats_avoided_ = before;
+    const auto ended = config_.clock();
+    next_whole_walk_ = std::max(now + config_.detect.sweep, ended + sweep_rests * (ended - began));
   }
   return found;
 }

@@ -41,6 +41,8 @@ struct row_finder_config {
   std::chrono::milliseconds retries_every{1'000};
   /// Whether a row is dealt to one of the shards that are published here; empty: all are.
   std::function<bool(const storage::source_row&)> mine;
+  /// That of the times that callers give.
+  std::function<monotonic()> clock = [] { return monotonic::clock::now(); };
 };
 
 class row_finder {
