@@ -119,6 +119,7 @@ void resolve_lag_warning(milliseconds& lag_warning, const std::string& path, con
 constexpr std::uint32_t in_flight_of_broker = 4'000;
 constexpr std::uint32_t in_flight_least = 20; // mosquitto's own default
 constexpr std::uint16_t in_flight_most = 1'000;
+constexpr std::uint16_t in_flight_of_qos_1 = 2'000; // its acknowledgements lead to no search
 
 /// A file has no schemas: what is written for a server names the same table of a file.
 void drop_schema(publish& p, const database* source) {
@@ -132,7 +133,7 @@ void resolve_publish(publish& p, std::uint32_t shards_of_broker, const findings&
   p.in_flight_given = problems.given(below(path, "in_flight_max"));
   if (!p.in_flight_given)
     p.in_flight_max = p.qos == 1
-                        ? in_flight_most
+                        ? in_flight_of_qos_1
                         : static_cast<std::uint16_t>(std::clamp(in_flight_of_broker / std::max(1u, shards_of_broker),
                                                                 in_flight_least, std::uint32_t{in_flight_most}));
   if (p.key.empty())

@@ -488,7 +488,7 @@ section describe_publish(publish& p) {
     {"archive", describe_archive(p.archive), "What becomes of old tracking records."},
     setting{
       "in_flight_max", &p.in_flight_max,
-      "Most messages of a shard that are sent and not confirmed yet. Without it 1,000; with QoS 2 a share of 4,000"
+      "Most messages of a shard that are sent and not confirmed yet. Without it 2,000; with QoS 2 a share of 4,000"
       " over all publish shards of the broker, from 20 to 1,000."}
       .between(1, 65'534),
     setting{"retries_max", &p.retries_max,

@@ -127,7 +127,7 @@ TEST(publish, shares_what_a_broker_has_in_flight_among_its_shards) {
   EXPECT_EQ(published("    shards: 1").in_flight_max, 1'000);
   EXPECT_EQ(published("    shards: 100").in_flight_max, 40);
   EXPECT_EQ(published("    shards: 1000").in_flight_max, 20);
-  EXPECT_EQ(published("    shards: 100\n    qos: 1").in_flight_max, 1'000);
+  EXPECT_EQ(published("    shards: 100\n    qos: 1").in_flight_max, 2'000);
   EXPECT_EQ(published("    shards: 100\n    in_flight_max: 500").in_flight_max, 500);
 }
 
