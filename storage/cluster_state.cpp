@@ -110,6 +110,12 @@ result<void> sql_cluster_state::join(const cluster_node& me, milliseconds lease)
     return error{errc::fenced, "another process runs as node '" + me.name + "'"};
   if (!owner.empty())
     return {}; // MariaDB counts no row that is as it was
+  // Groups that scale by themselves make a new name for each node: those that were killed would pile up.
+  if (auto forgotten =
+        database_->change("DELETE FROM penstock_nodes WHERE draining = 0 AND lease_until < " + words().now + " - " +
+                          std::to_string(std::chrono::microseconds{dead_nodes_kept}.count()));
+      !forgotten)
+    return forgotten.error();
   const auto made = database_->change("INSERT INTO penstock_nodes (name, instance, address, http, roles, version,"
                                       " draining, lease_until) VALUES (" +
                                       literal(me.name) + ", " + literal(me.instance) + ", " + literal(me.address) +

@@ -20,6 +20,9 @@
 
 namespace penstock::storage {
 
+/// A node that is dead for longer is forgotten when another joins, unless it is to be drained.
+constexpr std::chrono::hours dead_nodes_kept{24};
+
 struct cluster_node {
   std::string name;
   std::string instance; ///< of the process: random

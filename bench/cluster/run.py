@@ -585,7 +585,7 @@ GOALS = {"placement": goals_of_placement, "links": goals_of_links, "broker": goa
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
-    parser.add_argument("--count", type=int, default=500_000, help="messages a round of `roles` (default 500,000)")
+    parser.add_argument("--count", type=int, default=1_500_000, help="messages a round of `roles` (default 1,500,000)")
     parser.add_argument("--rounds", type=int, default=3, help="of `roles`")
     parser.add_argument("--move-rounds", type=int, default=5, help="of `takeover` and `move`")
     parser.add_argument("--lease", type=int, default=3_000, help="of `takeover` and `move`, milliseconds (default 3000)")

@@ -23,9 +23,11 @@ public:
   static cluster_node node(const std::string& name, const std::string& instance = "1") {
     return {name, name + "-" + instance, "127.0.0.1:7001", "127.0.0.1:8081", {"ingest", "write"}, "0.5.0"};
   }
-  /// Another program stops the clock of a lease.
-  void expire(const std::string& name) {
-    other().run("UPDATE penstock_nodes SET lease_until = 1 WHERE name = '" + name + "'");
+  /// Another program puts the end of a lease into the past.
+  void expire(const std::string& name, std::chrono::minutes ago = 1min) {
+    const auto microseconds = std::chrono::microseconds{ago}.count();
+    other().run("UPDATE penstock_nodes SET lease_until = lease_until - " + std::to_string(microseconds) +
+                " WHERE name = '" + name + "'");
   }
   static shard_owner free_shard(std::uint32_t shard = 0) { return {{"telemetry", shard}, "", "", 0, ""}; }
   static cluster_snapshot got(result<cluster_snapshot> read) {
@@ -66,6 +68,23 @@ TEST_F(cluster_state_test, a_name_belongs_to_one_process_while_its_lease_lasts) 
   const auto back = mine->renew(node("a", "1"), 10s);
   ASSERT_FALSE(back);
   EXPECT_EQ(back.error().code, errc::fenced);
+}
+
+TEST_F(cluster_state_test, nodes_that_are_dead_for_long_are_forgotten_when_another_joins) {
+  const auto mine = state();
+  for (const auto* name : {"a", "b", "c"})
+    got(mine->renew(node(name), 10s));
+  ASSERT_TRUE(mine->drain("c", true));
+  expire("a", 25h);
+  expire("b", 23h);
+  expire("c", 25h);
+  const auto names = [](const cluster_snapshot& seen) {
+    std::vector<std::string> all;
+    for (const auto& each : seen.nodes)
+      all.push_back(each.name);
+    return all;
+  };
+  EXPECT_THAT(names(got(mine->renew(node("d"), 10s))), ElementsAre("b", "c", "d"));
 }
 
 TEST_F(cluster_state_test, a_shard_has_one_owner_and_each_has_an_epoch) {
