@@ -28,7 +28,6 @@ import small_mqtt  # noqa: E402
 from harness import (INGEST, ROOT, Failed, Http, Programs, cpu_seconds, cpu_seconds_of_server, end, free_port,  # noqa: E402
                      goals_of_parts, keep, machine, median_by, table, wait_until)
 
-PARTS = ("placement", "links", "broker", "roles", "takeover", "move")
 ALL = ("ingest", "publish", "write")
 
 HEAD = """\
@@ -578,6 +577,7 @@ def goals_of_move(run):
     return rows
 
 
+# What there is to measure.
 GOALS = {"placement": goals_of_placement, "links": goals_of_links, "broker": goals_of_broker, "roles": goals_of_roles,
          "takeover": goals_of_takeover, "move": goals_of_move}
 
@@ -590,10 +590,10 @@ def main():
     parser.add_argument("--move-rounds", type=int, default=5, help="of `takeover` and `move`")
     parser.add_argument("--lease", type=int, default=3_000, help="of `takeover` and `move`, milliseconds (default 3000)")
     parser.add_argument("--link-seconds", type=float, default=10)
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help=f"some of {','.join(PARTS)} (default all)")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(GOALS), help=f"some of {','.join(GOALS)} (default all)")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - set(GOALS):
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}")
     where = machine()
     found = measure(Cluster(options.build.resolve(), options.count), options)

@@ -24,7 +24,6 @@ import database_server  # noqa: E402
 from harness import (ROOT, Failed, Http, Programs, cpu_ms, cpu_seconds, cpu_seconds_of_server, end,  # noqa: E402
                      goals_of_parts, keep, machine, median_by, rss_max_mb, table, wait_until)
 
-PARTS = ("backlog", "xl", "notify", "poll")
 MONITORS = 10_000
 
 HEAD = """\
@@ -457,6 +456,7 @@ def goals_of_poll(found):
     return rows
 
 
+# What there is to measure.
 GOALS = {"backlog": goals_of_backlog, "xl": goals_of_xl, "notify": goals_of_notify, "poll": goals_of_poll}
 
 
@@ -471,11 +471,11 @@ def main():
     parser.add_argument("--poll-sizes", type=lambda text: [int(size) for size in text.split(",")],
                         default=[10_000, 1_000_000, 5_000_000], help="rows that were sent before (default 10000,1000000,5000000)")
     parser.add_argument("--poll-rounds", type=int, default=5)
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS),
-                        help=f"some of {','.join(PARTS)}; poll takes long (default all)")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(GOALS),
+                        help=f"some of {','.join(GOALS)}; poll takes long (default all)")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "bench" / "results")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - set(GOALS):
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}")
     where = machine()
     found = measure(Publish(options.build.resolve(), options.count, options.in_flight_max), options)
