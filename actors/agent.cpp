@@ -36,18 +36,25 @@ std::string reason_of(const caf::error& failure) {
 
 std::string text_of(const neighbours::peer& peer) { return peer.host + ":" + std::to_string(peer.port); }
 
-/// "telemetry/batch-writer/0" is what is left and right of "/batch-writer/".
-std::optional<std::pair<std::string, std::uint32_t>> parts_of(const std::string& name, const std::string& kind) {
+/// "telemetry" and "0" of "telemetry/batch-writer/0".
+std::optional<std::pair<std::string, std::string>> parts_of(const std::string& name, const std::string& kind) {
   const auto infix = "/" + kind + "/";
   const auto at = name.rfind(infix);
   if (at == std::string::npos)
     return std::nullopt;
-  const char* const first = name.data() + at + infix.size();
-  const char* const last = name.data() + name.size();
-  std::uint32_t number = 0;
-  if (const auto [end, failure] = std::from_chars(first, last, number); failure != std::errc{} || end != last)
+  return std::pair{name.substr(0, at), name.substr(at + infix.size())};
+}
+
+std::optional<std::pair<std::string, std::uint32_t>> lane_of(const std::string& name) {
+  const auto parts = parts_of(name, "batch-writer");
+  if (!parts)
     return std::nullopt;
-  return std::pair{name.substr(0, at), number};
+  const auto& digits = parts->second;
+  std::uint32_t number = 0;
+  if (const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+      failure != std::errc{} || end != digits.data() + digits.size())
+    return std::nullopt;
+  return std::pair{parts->first, number};
 }
 
 /// Answers once, from a thread of its own.
@@ -296,7 +303,7 @@ void agent_state::look_around() {
 void agent_state::on_started(const std::string& child, const caf::strong_actor_ptr& handle) {
   if (!handle)
     return;
-  if (const auto lane = parts_of(child, "batch-writer")) {
+  if (const auto lane = lane_of(child)) {
     const auto address = caf::actor_cast<caf::actor_addr>(handle);
     if (std::exchange(local[*lane], address) == address)
       return;
@@ -310,7 +317,8 @@ void agent_state::on_started(const std::string& child, const caf::strong_actor_p
     self->monitor(handle);
     for (auto each = remote.lower_bound({pipeline, 0}); each != remote.end() && each->first.first == pipeline; ++each)
       if (const auto writer = writer_of(each->first))
-        self->send(caf::actor_cast<ingestor_actor>(handle), writer_atom_v, each->first.second, writer);
+        self->send(caf::actor_cast<ingestor_actor>(handle), writer_atom_v, each->first.second, writer,
+                   version_of(each->first));
   }
 }
 
@@ -337,6 +345,15 @@ caf::strong_actor_ptr agent_state::writer_of(const lane_id& lane) const {
   return there == remote.end() ? nullptr : there->second.writer;
 }
 
+/// The link version of the node where it lives.
+std::uint16_t agent_state::version_of(const lane_id& lane) const {
+  if (local.contains(lane))
+    return link_version;
+  const auto there = remote.find(lane);
+  const auto peer = there == remote.end() ? peers.end() : peers.find(there->second.peer);
+  return peer == peers.end() ? link_version_oldest : std::min(peer->second.version, link_version);
+}
+
 /// To the ingestors of this node.
 void agent_state::announce(const lane_id& lane) {
   const auto writer = writer_of(lane);
@@ -344,7 +361,7 @@ void agent_state::announce(const lane_id& lane) {
     return;
   for (const auto& each : ingestors[lane.first])
     if (const auto ingestor = caf::actor_cast<ingestor_actor>(each))
-      self->send(ingestor, writer_atom_v, lane.second, writer);
+      self->send(ingestor, writer_atom_v, lane.second, writer, version_of(lane));
 }
 
 void agent_state::tell_peers(const lane_id& lane) {

@@ -99,6 +99,7 @@ struct agent_state {
   void on_started(const std::string& child, const caf::strong_actor_ptr& handle);
   void on_down(const caf::down_msg& down);
   caf::strong_actor_ptr writer_of(const lane_id& lane) const;
+  std::uint16_t version_of(const lane_id& lane) const;
   void announce(const lane_id& lane);
   void tell_peers(const lane_id& lane);
   void tell_peer(const messages::agent_actor& agent, const lane_id& lane);

@@ -12,6 +12,7 @@
 namespace penstock::actors {
 
 using namespace messages;
+using question = batch_writer_state::question;
 
 namespace {
 
@@ -57,6 +58,7 @@ void batch_writer_state::open() {
   for (const auto& ingestor : ingestors)
     if (first)
       welcome(ingestor);
+  answer_questions();
   schedule_commit();
 }
 
@@ -97,6 +99,48 @@ void batch_writer_state::on_write(const record::frame& frame, const ingestor_act
   queued_messages += messages;
   queue.push_back({std::move(*view), from, messages});
   schedule_commit();
+}
+
+void batch_writer_state::on_question(question asked) {
+  std::erase_if(questions, [&](const question& before) {
+    return before.what == asked.what && before.session.client_id == asked.session.client_id &&
+           before.session.broker == asked.session.broker && before.from == asked.from;
+  });
+  questions.push_back(std::move(asked));
+  answer_questions();
+}
+
+/// False: the database does not answer.
+bool batch_writer_state::answer_questions() {
+  while (!questions.empty() && store && !retrying) {
+    if (auto answered = answer(questions.front()); !answered) {
+      retry_later(answered.error());
+      return false;
+    }
+    questions.pop_front();
+  }
+  return true;
+}
+
+result<void> batch_writer_state::answer(const question& asked) {
+  switch (asked.what) {
+  case question::kind::enlist: {
+    auto enlisted = store->enlist(asked.session);
+    if (!enlisted)
+      return enlisted.error();
+    self->send(asked.from, *std::move(enlisted));
+    return {};
+  }
+  case question::kind::settle: return store->settle(asked.session);
+  case question::kind::list: {
+    auto all = store->sessions();
+    if (!all)
+      return all.error();
+    self->send(asked.from, session_list{*std::move(all)});
+    return {};
+  }
+  }
+  return {};
 }
 
 /// The commit message goes to the end of the mailbox: when its turn comes, every frame that was there before is in the
@@ -208,6 +252,18 @@ void batch_writer_state::retry_later(const error& reason) {
   self->delayed_send(self, fatal ? config.retry_max : waits->next(), retry_atom_v);
 }
 
+void batch_writer_state::on_retry() {
+  retrying = false;
+  if (!store)
+    open();
+  else if (!answer_questions())
+    return;
+  else if (!queue.empty())
+    on_commit();
+  else
+    probe();
+}
+
 bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
   return std::any_of(ingestors.begin(), ingestors.end(),
                      [&](const ingestor_actor& each) { return each.address() == ingestor; });
@@ -263,17 +319,17 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
       self->state.quit_when_done();
     },
     [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },
-    [self](commit_atom) { self->state.on_commit(); },
-    [self](retry_atom) {
-      auto& now = self->state;
-      now.retrying = false;
-      if (!now.store)
-        now.open();
-      else if (!now.queue.empty())
-        now.on_commit();
-      else
-        now.probe();
+    [self](enlist_atom, const session_record& session, const ingestor_actor& from) {
+      self->state.on_question({question::kind::enlist, session, from});
     },
+    [self](settle_atom, const session_record& session) {
+      self->state.on_question({question::kind::settle, session, {}});
+    },
+    [self](sessions_atom, const ingestor_actor& from) {
+      self->state.on_question({question::kind::list, {}, from});
+    },
+    [self](commit_atom) { self->state.on_commit(); },
+    [self](retry_atom) { self->state.on_retry(); },
     [self](check_atom) { self->state.on_check(); },
   };
 }

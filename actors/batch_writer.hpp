@@ -4,6 +4,9 @@
 // Its ingestors run in this process or at other nodes. One whose node is lost is no longer attached; what it has sent
 // is committed all the same, and where it attaches again, that counts against its demand.
 //
+// The one of lane 0 keeps the record of the pipeline's MQTT sessions too, for ingestors that have no connection to the
+// database.
+//
 // Bounded: it holds no more than it demanded, which is `demand_max` records for each ingestor that is attached. Demand
 // is granted again only by a commit, so it stays shut while the database is away. An idle connection is tried now and
 // then, so that the status tells the truth.
@@ -60,6 +63,15 @@ struct batch_writer_state {
   std::uint64_t queued_messages = 0;
   std::vector<messages::ingestor_actor> ingestors; ///< attached and alive
 
+  /// About sessions; answered once the database is there. One of a kind for each session and ingestor.
+  struct question {
+    enum class kind : std::uint8_t { enlist, settle, list };
+    kind what = kind::list;
+    session_record session;
+    messages::ingestor_actor from; ///< null: it gets no answer
+  };
+  std::deque<question> questions;
+
   bool committing = false; ///< a commit message is under way
   std::unique_ptr<backoff> waits;
   std::uint64_t failures = 0; ///< since the last success
@@ -74,8 +86,12 @@ struct batch_writer_state {
   void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames);
   void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
+  void on_question(question asked);
+  bool answer_questions();
+  result<void> answer(const question& asked);
   void on_commit();
   void on_check();
+  void on_retry();
   void on_exit();
   void reply(const std::vector<storage::frame_outcome>& outcomes);
   void retry_later(const error& reason);

@@ -1,6 +1,8 @@
 #include "actors/ingestor.hpp"
 
 #include "actors/layout.hpp"
+#include "actors/mqtt_session.hpp"
+#include "config/findings.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
 
@@ -15,6 +17,9 @@ using namespace messages;
 namespace {
 
 constexpr const char* component = "ingestor";
+/// The first link version whose batch-writers keep a record of sessions.
+constexpr std::uint16_t sessions_version = 3;
+constexpr std::uint8_t mqtt_5 = 5;
 /// A frame is sealed when it is about this large, whatever its number of records.
 constexpr std::size_t frame_bytes_max = 4u << 20;
 
@@ -31,12 +36,14 @@ std::vector<std::size_t> key_columns(const config::ingest& pipeline) {
 std::string ingestor_config::validate() const {
   if (name.empty() || !open_session || !board || !pipeline_board)
     return "an ingestor needs a name, a session and its boards";
+  if (retirement && (!retirement->fate || !retirement->board))
+    return name + ": who retires sessions needs to know which, and a board";
   if (pipeline.batch.records_max == 0 || pipeline.writers == 0)
     return name + ": batch.records_max and writers must be positive";
   return {};
 }
 
-void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr& announced) {
+void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr& announced, std::uint16_t version) {
   if (index >= lanes.size())
     return; // of a node whose configuration gives the pipeline more lanes
   auto& lane = lanes[index];
@@ -47,6 +54,7 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
   if (lane.writer)
     on_down(lane.writer.address()); // its end was not heard of yet
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
+  lane.keeps_sessions = version >= sessions_version;
   self->monitor(lane.writer);
   self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout_of(storage::table_of(config.pipeline)));
 }
@@ -89,8 +97,9 @@ void ingestor_state::on_attached(const attached& message) {
   auto& demand = lanes[message.lane].demand;
   demand.reset();
   demand.grant(message.records);
-  if (!session && !stopping)
-    open_session(message.installation);
+  installation = message.installation;
+  if (message.lane == 0 && !stopping)
+    want_session();
   send_frames();
 }
 
@@ -101,7 +110,64 @@ void ingestor_state::on_demand(const messages::demand& more) {
   send_frames();
 }
 
-void ingestor_state::open_session(const std::string& installation) {
+// --- the session, and what is recorded of it ---
+
+/// Asks the batch-writer of lane 0, and again where a former one may not have answered.
+void ingestor_state::want_session() {
+  const auto& keeper = lanes.front();
+  if (!keeper.writer)
+    return;
+  if (!session && !retiring)
+    wanted = session_record_of(installation, config.pipeline, config.shard);
+  if (!keeper.keeps_sessions) {
+    if (!session && !retiring)
+      open_session({});
+  } else if (session && wanted.epoch > 0) {
+    if (settled)
+      tell_settled(wanted);
+  } else if (wanted.client_id.empty()) {
+    self->send(keeper.writer, sessions_atom_v, ingestor_actor{self});
+  } else {
+    self->send(keeper.writer, enlist_atom_v, wanted, ingestor_actor{self});
+  }
+}
+
+void ingestor_state::on_list(const session_list& list) {
+  if (!retiring || !wanted.client_id.empty() || stopping || !comes_from_writer_of(0))
+    return;
+  auto [next, wait] = retiring->look(list.sessions, session_record_of(installation, config.pipeline, 0));
+  if (!next)
+    return step_after(wait);
+  wanted = *std::move(next);
+  wanted.filters.clear();
+  want_session();
+}
+
+void ingestor_state::on_enlisted(const session_record& record) {
+  if (stopping || record.client_id != wanted.client_id || record.broker != wanted.broker || !comes_from_writer_of(0))
+    return;
+  std::vector<std::string> stale;
+  std::copy_if(record.filters.begin(), record.filters.end(), std::back_inserter(stale), [&](const auto& filter) {
+    return std::find(wanted.filters.begin(), wanted.filters.end(), filter) == wanted.filters.end();
+  });
+  if (session && wanted.epoch == 0 && !stale.empty())
+    return; // opened while nobody kept a record: its next incarnation is unsubscribed
+  wanted.epoch = record.epoch;
+  if (session) {
+    if (settled)
+      tell_settled(wanted);
+    return;
+  }
+  purpose = retiring ? session_request::purpose::drain : session_request::purpose::receive;
+  if (retiring)
+    log::info(component, config.name, "retires session {} at broker {}: no shard has it any more", wanted.client_id,
+              wanted.broker);
+  else if (!stale.empty())
+    log::info(component, config.name, "its session is to be unsubscribed from {}", config::list_of(stale));
+  open_session(std::move(stale));
+}
+
+void ingestor_state::open_session(std::vector<std::string> stale) {
   // The session runs on a thread of its own: its handlers only post. They may hold the actor, since the actor's state
   // (and with it the session) goes when the actor ends.
   ingestor_actor me{self};
@@ -110,19 +176,84 @@ void ingestor_state::open_session(const std::string& installation) {
   handlers.on_state = [me](const mqtt::connection_state& connection) {
     caf::anon_send(me, std::make_shared<const mqtt::connection_state>(connection));
   };
-  session = config.open_session(installation, std::move(handlers));
+  handlers.on_settled = [me](const std::string& refused) { caf::anon_send(me, settled_atom_v, refused); };
+  handlers.on_drained = [me] { caf::anon_send(me, drained_atom_v); };
+  before = ledger.received();
+  session = config.open_session({wanted, std::move(stale), purpose}, std::move(handlers));
   if (paused)
     session->pause({});
   session->start();
+  if (retiring)
+    step_after(retiring->config().patience);
 }
+
+void ingestor_state::on_settled(const std::string& refused) {
+  if (!refused.empty())
+    log::warning(component, config.name, "the broker keeps session {} subscribed, against its will, to {}",
+                 wanted.client_id, refused);
+  if (retiring && !refused.empty())
+    return give_up();
+  if (retiring || settled || !refused.empty())
+    return;
+  settled = true;
+  tell_settled(wanted);
+}
+
+void ingestor_state::tell_settled(const session_record& confirmed) {
+  if (const auto& keeper = lanes.front(); keeper.writer && keeper.keeps_sessions)
+    self->send(keeper.writer, settle_atom_v, confirmed);
+}
+
+void ingestor_state::on_drained() {
+  log::info(component, config.name, "session {} is drained: {} messages came", wanted.client_id,
+            ledger.received() - before);
+  fulfilled = true;
+  end_session();
+}
+
+/// Of one that retires: its session is not connected for long, or it is time to look again.
+void ingestor_state::on_step() {
+  if (session)
+    give_up();
+  else
+    want_session();
+}
+
+void ingestor_state::give_up() {
+  retiring->give_up(wanted);
+  end_session();
+}
+
+void ingestor_state::step_after(std::chrono::milliseconds wait) {
+  self->delayed_send(self, wait, step_atom_v, ++timer);
+}
+
+/// The session of one that retires is closed. A broker that speaks MQTT 5 has ended it; another ends it when a new one
+/// begins.
+void ingestor_state::retire_next() {
+  const bool done = std::exchange(fulfilled, false);
+  if (done && purpose == session_request::purpose::drain && protocol != mqtt_5) {
+    purpose = session_request::purpose::forget;
+    return open_session({});
+  }
+  if (done) {
+    log::info(component, config.name, "session {} at broker {} is ended", wanted.client_id, wanted.broker);
+    tell_settled(wanted);
+  }
+  wanted = {};
+  want_session();
+}
+
+// --- messages ---
 
 void ingestor_state::on_burst(const burst_ptr& burst) {
   if (burst->messages.empty())
     return;
-  ledger.receive(burst->first + burst->messages.size() - 1, burst->bytes, burst->arrived);
+  ledger.receive(before + burst->first + burst->messages.size() - 1, burst->bytes, burst->arrived);
   config.board->apply(
     {.received = burst->messages.size(), .in_flight = ledger.in_flight(), .incarnation = incarnation});
   waiting.push_back({burst});
+  fulfilled = false; // it was not drained after all
   send_frames();
 }
 
@@ -217,8 +348,8 @@ void ingestor_state::on_committed(const committed& message) {
   const auto messages = found->second.messages;
   sent.erase(found);
   const auto released = ledger.commit_part(message.chunk, messages);
-  if (released && session)
-    session->release(*released);
+  if (released && session && *released > before)
+    session->release(*released - before);
   config.board->apply({.committed = message.stored,
                        .duplicate = message.duplicate,
                        .dead_lettered = message.dead_lettered,
@@ -229,6 +360,8 @@ void ingestor_state::on_committed(const committed& message) {
 }
 
 void ingestor_state::on_connection(const mqtt::connection_state& connection) {
+  if (retiring)
+    on_retiring_connection(connection);
   if (connection.connected) {
     config.board->connected(connection.session_present, connection.session_lost, connection.protocol);
     log::info(component, config.name, "connected with MQTT {}, session {}", connection.protocol == 5 ? "5" : "3.1.1",
@@ -245,6 +378,19 @@ void ingestor_state::on_connection(const mqtt::connection_state& connection) {
   }
 }
 
+void ingestor_state::on_retiring_connection(const mqtt::connection_state& connection) {
+  if (!connection.connected) {
+    fulfilled = fulfilled && purpose == session_request::purpose::forget; // the broker may not have heard of the end
+    return step_after(retiring->config().patience);
+  }
+  ++timer;
+  protocol = connection.protocol;
+  if (purpose != session_request::purpose::forget)
+    return;
+  fulfilled = true;
+  end_session();
+}
+
 void ingestor_state::on_pause(bool pause) {
   paused = pause;
   config.board->paused(pause);
@@ -257,29 +403,46 @@ void ingestor_state::on_pause(bool pause) {
 }
 
 void ingestor_state::on_exit() {
-  if (stopping)
+  if (std::exchange(stopping, true))
     return;
-  stopping = true;
+  if (ledger.unreleased() > 0)
+    log::info(component, config.name, "stopping: {} messages still to be committed", ledger.in_flight());
+  end_session();
+}
+
+void ingestor_state::end_session() {
+  if (std::exchange(ending, true))
+    return;
   // A burst may be on its way: only what the session says after the last one can be relied on.
   if (session)
     session->pause([me = ingestor_actor{self}] { caf::anon_send(me, paused_atom_v); });
   else
     quiet = true;
-  if (ledger.unreleased() > 0)
-    log::info(component, config.name, "stopping: {} messages still to be committed", ledger.in_flight());
   close_when_done();
 }
 
 void ingestor_state::close_when_done() {
   // Without a batch-writer nothing can be flushed: the broker delivers it again.
-  if (!stopping || !quiet || closing || (has_all_writers() && ledger.unreleased() > 0))
+  if (!ending || !quiet || closing || (has_all_writers() && ledger.unreleased() > 0))
     return;
   closing = true;
-  if (!session) {
-    self->quit(caf::exit_reason::user_shutdown);
-    return;
-  }
-  session->stop([me = ingestor_actor{self}] { caf::anon_send(me, closed_atom_v); });
+  if (!session)
+    return self->quit(caf::exit_reason::user_shutdown);
+  auto done = [me = ingestor_actor{self}] { caf::anon_send(me, closed_atom_v); };
+  if (fulfilled && purpose == session_request::purpose::drain)
+    session->forget(std::move(done));
+  else
+    session->stop(std::move(done));
+}
+
+void ingestor_state::on_closed() {
+  if (!retiring)
+    return self->quit(caf::exit_reason::user_shutdown);
+  session.reset();
+  ending = quiet = closing = false;
+  if (stopping)
+    return end_session();
+  retire_next();
 }
 
 void ingestor_state::show() {
@@ -301,6 +464,8 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.lanes.resize(state.config.pipeline.writers);
   for (std::size_t lane = 0; lane < state.lanes.size() && state.lanes.size() > 1; ++lane)
     state.lane_builders.push_back(std::make_unique<record::frame_builder>(types));
+  if (state.config.retirement)
+    state.retiring = std::make_unique<retirement>(*state.config.retirement, state.config.pipeline.name);
   state.incarnation = state.config.board->begin();
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
@@ -311,9 +476,13 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](const committed& message) { self->state.on_committed(message); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
     [self](const connection_state_ptr& connection) { self->state.on_connection(*connection); },
-    [self](writer_atom, std::uint32_t lane, const caf::strong_actor_ptr& writer) {
-      self->state.on_writer(lane, writer);
+    [self](writer_atom, std::uint32_t lane, const caf::strong_actor_ptr& writer, std::uint16_t version) {
+      self->state.on_writer(lane, writer, version);
     },
+    [self](const session_record& record) { self->state.on_enlisted(record); },
+    [self](const session_list& list) { self->state.on_list(list); },
+    [self](settled_atom, const std::string& refused) { self->state.on_settled(refused); },
+    [self](drained_atom) { self->state.on_drained(); },
     [self](detach_atom, std::uint32_t lane) { self->state.on_detach(lane); },
     [self](pause_atom) { self->state.on_pause(true); },
     [self](resume_atom) { self->state.on_pause(false); },
@@ -321,7 +490,11 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
       self->state.quiet = true;
       self->state.close_when_done();
     },
-    [self](closed_atom) { self->quit(caf::exit_reason::user_shutdown); },
+    [self](closed_atom) { self->state.on_closed(); },
+    [self](step_atom, std::uint64_t timer) {
+      if (timer == self->state.timer)
+        self->state.on_step();
+    },
   };
 }
 

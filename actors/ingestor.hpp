@@ -5,10 +5,15 @@
 // of one key always take the same lane. A chunk is as large as every lane has demand for, since all of it may belong to
 // one.
 //
+// It has its session recorded in the database before that subscribes, and has it unsubscribe from what a former
+// configuration left there. One ingestor of a pipeline has no shard: it retires the sessions that no shard has any more
+// (retirement.hpp): it unsubscribes, drains and ends them, one after the other.
+//
 // Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and
 // `sent` together never hold more than that. Nothing is sent without demand.
 #pragma once
 
+#include "actors/retirement.hpp"
 #include "actors/session.hpp"
 #include "config/config.hpp"
 #include "core/ack_ledger.hpp"
@@ -33,6 +38,7 @@ struct ingestor_config {
   session_factory open_session;
   std::shared_ptr<telemetry::shard_board> board;
   std::shared_ptr<telemetry::pipeline_board> pipeline_board;
+  std::optional<retirement_config> retirement; ///< it retires sessions, and has no shard
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -50,6 +56,7 @@ struct ingestor_state {
   struct lane {
     messages::batch_writer_actor writer; ///< null: none lives, or takes frames
     demand_ledger demand;
+    bool keeps_sessions = false; ///< those of former versions keep no record of them
   };
   std::vector<lane> lanes;
   std::vector<std::unique_ptr<record::frame_builder>> lane_builders; ///< where there are several lanes
@@ -75,14 +82,25 @@ struct ingestor_state {
   };
   std::map<part, sent_frame> sent; ///< until committed
 
+  std::string installation;
   std::unique_ptr<actors::session> session; ///< null: not opened yet
+  session_record wanted;                    ///< what it is to be, or is; without a client id: not known
+  sequence before = 0;                      ///< received by former sessions
+  bool settled = false;                     ///< subscriptions are confirmed
   std::uint64_t incarnation = 0;            ///< on the board
   bool paused = false;                      ///< on request; only the session's reading stops
-  bool stopping = false;
-  bool quiet = false;   ///< no burst comes any more
-  bool closing = false; ///< the session's stop was asked for
+  bool stopping = false;                    ///< the actor
+  bool ending = false;                      ///< the session
+  bool quiet = false;                       ///< no burst comes any more
+  bool closing = false;                     ///< the session's stop was asked for
 
-  void on_writer(std::uint32_t lane, const caf::strong_actor_ptr& announced);
+  std::unique_ptr<actors::retirement> retiring; ///< null: it has a shard
+  session_request::purpose purpose = session_request::purpose::receive;
+  bool fulfilled = false;    ///< it is drained, or forgotten
+  std::uint8_t protocol = 0; ///< of its last connection
+  std::uint64_t timer = 0;   ///< a step message with another number is not heard
+
+  void on_writer(std::uint32_t lane, const caf::strong_actor_ptr& announced, std::uint16_t version);
   void on_detach(std::uint32_t lane);
   void on_down(const caf::actor_addr& writer);
   void on_demand(const messages::demand& more);
@@ -92,7 +110,20 @@ struct ingestor_state {
   void on_connection(const mqtt::connection_state& connection);
   void on_pause(bool pause);
   void on_exit();
-  void open_session(const std::string& installation);
+  void want_session();
+  void on_enlisted(const session_record& record);
+  void on_list(const messages::session_list& list);
+  void on_settled(const std::string& refused);
+  void on_drained();
+  void on_step();
+  void tell_settled(const session_record& confirmed);
+  void open_session(std::vector<std::string> stale);
+  void end_session();
+  void on_closed();
+  void on_retiring_connection(const mqtt::connection_state& connection);
+  void retire_next();
+  void give_up();
+  void step_after(std::chrono::milliseconds wait);
   std::uint64_t credit() const;
   bool has_all_writers() const;
   void send_frames();

@@ -26,6 +26,8 @@ bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) con
   const auto told = config.board->pause(pipeline, pause);
   for (const auto& [name, shard] : told.ingest)
     tell(name + "/ingestor/" + std::to_string(shard));
+  for (const auto& name : told.retiring)
+    tell(name + "/ingestor/retiring");
   for (const auto& name : told.publish)
     tell(name + "/poller");
   return !told.ingest.empty() || !told.publish.empty();

@@ -1,5 +1,5 @@
-// What this process may do as the owner of shards, for all who ask: until when its lease lasts, and which shards it
-// owns. Thread-safe, without waiting.
+// What this process may do as the owner of shards, for all who ask: until when its lease lasts, which shards it
+// owns, and which others own. Thread-safe, without waiting.
 #pragma once
 
 #include "core/types.hpp"
@@ -8,6 +8,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 
 namespace penstock::cluster {
 
@@ -26,6 +27,12 @@ public:
     renewed(before->confirmed, before->until, std::move(ours));
   }
 
+  /// From the membership, after each renewal: what other living nodes own.
+  void seen(std::set<storage::shard_id> others) {
+    others_ = std::make_shared<const std::set<storage::shard_id>>(std::move(others));
+  }
+  bool is_anothers(const storage::shard_id& shard) const { return others_.load()->contains(shard); }
+
   /// Whether the shard is to run here; also when the lease is over, until the membership says otherwise.
   bool owns(const storage::shard_id& shard) const { return content_.load()->ours.contains(shard); }
   /// It is ours, the lease lasts, and was confirmed since then.
@@ -42,6 +49,8 @@ private:
     leases::shards ours;
   };
   std::atomic<std::shared_ptr<const content>> content_ = std::make_shared<const content>();
+  std::atomic<std::shared_ptr<const std::set<storage::shard_id>>> others_ =
+    std::make_shared<const std::set<storage::shard_id>>();
 };
 
 } // namespace penstock::cluster

@@ -33,6 +33,18 @@ std::vector<wanted_shard> shards_of(const config::configuration& configuration) 
   return all;
 }
 
+std::set<storage::shard_id> shards_of_others(const storage::cluster_snapshot& seen, const std::string& instance) {
+  std::set<std::string> alive;
+  for (const auto& node : seen.nodes)
+    if (node.instance != instance && node.lease_left.count() > 0)
+      alive.insert(node.instance);
+  std::set<storage::shard_id> all;
+  for (const auto& shard : seen.shards)
+    if (alive.contains(shard.instance))
+      all.insert(shard.id);
+  return all;
+}
+
 std::string to_text(const storage::shard_id& id) { return id.pipeline + "/" + std::to_string(id.shard); }
 
 std::optional<storage::shard_id> parse_shard(std::string_view text) {

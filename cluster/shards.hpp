@@ -5,6 +5,7 @@
 #include "config/config.hpp"
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,9 @@ namespace penstock::cluster {
 
 /// By id: the shards of every pipeline, and of an ingest pipeline the lanes, whose pipeline is "NAME/batch-writer".
 std::vector<wanted_shard> shards_of(const config::configuration& configuration);
+
+/// Those that living processes own, but for this one.
+std::set<storage::shard_id> shards_of_others(const storage::cluster_snapshot& seen, const std::string& instance);
 
 /// The pipeline in the id of a lane; of any shard's id the pipeline whose it is; and whether it is a lane.
 std::string lanes_of(const std::string& pipeline);

@@ -9,6 +9,16 @@
 //                      ingestor <--demand-------------- batch-writer
 //   session <-release- ingestor
 //
+// Before it opens a session, an ingestor has it recorded by the batch-writer of lane 0, and learns what former
+// generations of it were subscribed to; so that no session is ever forgotten at a broker
+// (docs/decisions/0020-sessions-are-remembered-and-retired.md):
+//
+//                      ingestor --enlist--------------> batch-writer
+//                      ingestor <--session_record------ batch-writer   it is committed: the session may subscribe
+//   session --settled-> ingestor --settle-------------> batch-writer   SUBACK and UNSUBACK have come
+//
+// The ingestor that retires sessions asks for all of them (`sessions`), and when one is drained and ended, it settles.
+//
 // A batch-writer that is to end asks its ingestors to detach; they answer, and each waits for what is on its way:
 //
 //                      ingestor <--detach-------------- batch-writer
@@ -39,6 +49,7 @@
 // `hello` says that they know it (docs/decisions/0017-links-between-nodes.md).
 #pragma once
 
+#include "core/session_record.hpp"
 #include "messages/caf_compat.hpp"
 #include "messages/frame.hpp"
 
@@ -51,6 +62,16 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+namespace penstock {
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, session_record& x) {
+  return f(caf::meta::type_name("penstock::session_record"), x.client_id, x.broker, x.pipeline, x.shard, x.table,
+           x.filters, x.epoch, x.settled);
+}
+
+} // namespace penstock
 
 namespace penstock::messages {
 
@@ -88,6 +109,15 @@ typename Inspector::result_type inspect(Inspector& f, committed& x) {
   return f(caf::meta::type_name("penstock::committed"), x.lane, x.chunk, x.stored, x.duplicate, x.dead_lettered);
 }
 
+/// All that is recorded of sessions in the pipeline's database.
+struct session_list {
+  std::vector<session_record> sessions;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, session_list& x) {
+  return f(caf::meta::type_name("penstock::session_list"), x.sessions);
+}
+
 /// The poller owns the shard: a session may be made. What there is of a former one is void. `incarnation` numbers the
 /// sessions: what a publisher says of another one is not heard any more. Without an installation: it may not be made.
 struct adopted {
@@ -122,8 +152,8 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 }
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
-/// 1: hello, lane_writer. 2: wake.
-inline constexpr std::uint16_t link_version = 2;
+/// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions.
+inline constexpr std::uint16_t link_version = 3;
 inline constexpr std::uint16_t link_version_oldest = 1;
 
 /// How nodes introduce themselves.
@@ -180,6 +210,8 @@ CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
+CAF_ADD_TYPE_ID(penstock, (penstock::session_record))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::session_list))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::adopted))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::shard_session))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::connected))
@@ -206,6 +238,11 @@ CAF_ADD_ATOM(penstock, penstock::messages, restart_atom, "restart")
 CAF_ADD_ATOM(penstock, penstock::messages, kill_atom, "kill")
 CAF_ADD_ATOM(penstock, penstock::messages, command_atom, "command")
 CAF_ADD_ATOM(penstock, penstock::messages, retain_atom, "retain")
+CAF_ADD_ATOM(penstock, penstock::messages, enlist_atom, "enlist")
+CAF_ADD_ATOM(penstock, penstock::messages, settle_atom, "settle")
+CAF_ADD_ATOM(penstock, penstock::messages, sessions_atom, "sessions")
+CAF_ADD_ATOM(penstock, penstock::messages, settled_atom, "settled")
+CAF_ADD_ATOM(penstock, penstock::messages, drained_atom, "drained")
 CAF_END_TYPE_ID_BLOCK(penstock)
 
 namespace penstock::messages {
@@ -217,21 +254,28 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<committed>,            // from the batch-writer
                                         reacts<burst_ptr>,            // from the session
                                         reacts<connection_state_ptr>, // from the session
-                                        // from the supervisor, or the agent: a lane has a new batch-writer
-                                        reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr>,
+                                        // from the supervisor, or the agent: a lane has a new batch-writer, at a
+                                        // node of that link version
+                                        reacts<writer_atom, std::uint32_t, caf::strong_actor_ptr, std::uint16_t>,
+                                        reacts<session_record>, // from lane 0's batch-writer: it is enlisted
+                                        reacts<session_list>,   // from lane 0's batch-writer
+                                        reacts<settled_atom, std::string>, reacts<drained_atom>, // from the session
                                         reacts<detach_atom, std::uint32_t>, // from the batch-writer: it would end
                                         reacts<pause_atom>,
-                                        reacts<resume_atom>,                       // from the control topic
-                                        reacts<paused_atom>, reacts<closed_atom>>; // its own: the end of the session
+                                        reacts<resume_atom>,                      // from the control topic
+                                        reacts<paused_atom>, reacts<closed_atom>, // its own: the end of the session
+                                        reacts<step_atom, std::uint64_t>>;        // its own
 
 /// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
 /// Detached.
 using batch_writer_actor =
   // `layout` (actors/layout.hpp) of the ingestor's frames; answered by `attached`, once the database is open
-  caf::typed_actor<reacts<attach_atom, ingestor_actor, std::uint64_t>,
-                   reacts<detach_atom, ingestor_actor>,               // it sends no more frames
-                   reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
-                   reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
+  caf::typed_actor<
+    reacts<attach_atom, ingestor_actor, std::uint64_t>, reacts<detach_atom, ingestor_actor>, // it sends no more frames
+    reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
+    // Of sessions (storage/store.hpp). The first and the last are answered by what they ask for.
+    reacts<enlist_atom, session_record, ingestor_actor>, reacts<settle_atom, session_record>,
+    reacts<sessions_atom, ingestor_actor>, reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
 
 /// Owns one publish shard's MQTT session. Sends what the poller has claimed, and tells it what the broker answers.
 using publisher_actor =

@@ -116,6 +116,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void drain();
   void on_written(const result<void>& outcome);
   void announce();
+  void tell_progress();
   void complete(std::span<const completion> done);
   void complete_written(std::uint8_t reason, std::vector<completion> further);
   void arm_keep_alive();
@@ -124,7 +125,7 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   void take_releases();
   void proceed(std::vector<resumption> handshakes);
   void take_requests();
-  void begin_stop(std::function<void()> done);
+  void begin_stop(std::function<void()> done, bool forget);
   void finish_stop();
   void shut();
 
@@ -155,7 +156,9 @@ struct client::impl : std::enable_shared_from_this<client::impl> {
   asio::steady_timer coalesce_timer;
   asio::steady_timer stop_timer;
 
-  bool asked = false; ///< the caller, whether it may dial
+  bool asked = false;        ///< the caller, whether it may dial
+  bool settled_told = false; ///< of this connection, as the next
+  bool drained_told = false;
   bool paused = false;
   std::size_t set_aside = 0; ///< bytes that came while paused, at the end of the chunk
   bool reading = false;      ///< a read is under way
@@ -198,6 +201,8 @@ session_options client::impl::session_options_of(const client_options& options) 
   out.will = options.will;
   out.subscriptions = options.subscriptions;
   out.subscription_qos = options.subscription_qos;
+  out.unsubscriptions = options.unsubscriptions;
+  out.drained_after = options.drained_after;
   out.receive_max = options.in_flight_messages_max;
   out.publish_window_max = options.publish_window_max;
   out.publish_window_max_3_1_1 = options.publish_window_max_3_1_1;
@@ -288,6 +293,7 @@ void client::impl::drop_connection() {
   write_buffer = std::make_shared<std::string>();
   chunk_size = chunk_used = chunk_parsed = 0;
   reading = coalescing = held_back = writing = false;
+  settled_told = drained_told = false;
   set_aside = 0;
   complete_written(0x80, conversation.take_completions());
 }
@@ -438,6 +444,7 @@ void client::impl::take_in(std::size_t bytes) {
   }
   complete(conversation.take_completions());
   write_more();
+  tell_progress();
   schedule_read(bytes, count);
 }
 
@@ -472,6 +479,17 @@ void client::impl::announce() {
     report_connected();
     arm_keep_alive();
   }
+}
+
+/// After the messages that came before.
+void client::impl::tell_progress() {
+  if (now_in != phase::connected)
+    return;
+  if (conversation.settled() && !std::exchange(settled_told, true) && handlers.on_settled)
+    handlers.on_settled(conversation.unsubscribe_refusal());
+  if (conversation.drained() && !std::exchange(drained_told, true) && handlers.on_drained)
+    handlers.on_drained();
+  bring_keep_alive_forward();
 }
 
 void client::impl::complete(std::span<const completion> done) {
@@ -542,9 +560,9 @@ void client::impl::arm_keep_alive() {
   }));
 }
 
-/// A PUBLISH is to be answered sooner than the connection needs a sign of life.
+/// A PUBLISH is to be answered, and silence to be noticed, sooner than the connection needs a sign of life.
 void client::impl::bring_keep_alive_forward() {
-  if (options.publish_timeout.count() == 0)
+  if (options.publish_timeout.count() == 0 && options.drained_after.count() == 0)
     return;
   if (const auto due = conversation.deadline(!held_back); due && *due < keep_alive_due)
     arm_keep_alive();
@@ -582,7 +600,7 @@ void client::impl::take_requests() {
   write_more();
 }
 
-void client::impl::begin_stop(std::function<void()> done) {
+void client::impl::begin_stop(std::function<void()> done, bool forget) {
   on_stopped = std::move(done);
   take_releases();
   retry_timer.cancel();
@@ -591,7 +609,7 @@ void client::impl::begin_stop(std::function<void()> done) {
   if (!connection || !conversation.established())
     return finish_stop();
   now_in = phase::stopping;
-  conversation.finish();
+  conversation.finish(forget);
   stop_timer.expires_after(stop_timeout);
   stop_timer.async_wait([self = shared_from_this()](const boost::system::error_code& cancelled) {
     if (!cancelled && self->now_in == phase::stopping)
@@ -701,9 +719,9 @@ void client::resume() {
   });
 }
 
-void client::stop(std::function<void()> done) {
-  asio::post(impl_->context, [self = impl_, done = std::move(done)]() mutable {
-    self->guarded([&] { self->begin_stop(std::move(done)); });
+void client::stop(std::function<void()> done, bool forget) {
+  asio::post(impl_->context, [self = impl_, done = std::move(done), forget]() mutable {
+    self->guarded([&] { self->begin_stop(std::move(done), forget); });
   });
 }
 

@@ -38,6 +38,8 @@ struct client_options {
   bool clean_start = false;               ///< true: a session that ends with the connection
   std::vector<std::string> subscriptions; ///< filters, as sent ($share/... included)
   std::uint8_t subscription_qos = 1;
+  std::vector<std::string> unsubscriptions;   ///< filters that the session may still have, and is to lose
+  std::chrono::milliseconds drained_after{0}; ///< when nothing has come for so long, on_drained is found out; 0: never
   std::uint32_t in_flight_messages_max = 20'000; ///< delivered and not released; beyond it the socket is not read
   std::uint64_t in_flight_bytes_max = 16u << 20;
   std::uint16_t publish_window_max = 1'000; ///< outbound QoS > 0 in flight; also at most the broker's Receive Maximum
@@ -68,6 +70,10 @@ struct client_handlers {
   std::function<void(std::span<const completion>)> on_published;
   /// With on_request: a connection would be made now; it waits for `dial`.
   std::function<void()> on_dial = {};
+  /// Once a connection: subscriptions and unsubscriptions are confirmed, but for those that `refused` names.
+  std::function<void(const std::string& refused)> on_settled = {};
+  /// Once a connection: the broker has nothing more for this session (mqtt/session.hpp).
+  std::function<void()> on_drained = {};
 };
 
 /// One thread that runs the sockets of many clients.
@@ -108,8 +114,9 @@ public:
   void pause(std::function<void()> done = {});
   void resume();
   /// Writes the acknowledgements that are released, sends DISCONNECT, closes, within 2 s. `done` runs on the io thread,
-  /// once, unless the client is destroyed first. Nothing can be started afterwards.
-  void stop(std::function<void()> done);
+  /// once, unless the client is destroyed first. Nothing can be started afterwards. `forget`: the broker is to end the
+  /// session too, if this connection still has it; of MQTT 3.1.1 it cannot be asked.
+  void stop(std::function<void()> done, bool forget = false);
 
 private:
   struct impl;

@@ -163,7 +163,8 @@ struct unsubscribe_packet {
 
 struct disconnect_packet {
   std::uint8_t reason = 0;
-  std::string_view reason_text;
+  std::string_view reason_text = {};
+  std::optional<std::uint32_t> session_expiry_s = {}; ///< MQTT 5, from a client: in place of that of its CONNECT
 };
 
 // Decoders: `packet` is a complete one of the type concerned.

@@ -542,6 +542,8 @@ result<disconnect_packet> decode_disconnect(const packet_view& packet, version v
         return fault(packet.type, wrong);
     if (values.has(0x1f))
       out.reason_text = values.reason_text;
+    if (values.has(0x11))
+      out.session_expiry_s = values.number(0x11, 0);
   }
   if (!from.empty())
     return fault(packet.type, trailing);

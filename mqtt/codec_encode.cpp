@@ -237,17 +237,19 @@ void encode_unsuback(std::string& out, const suback_packet& packet, version vers
 }
 
 void encode(std::string& out, const disconnect_packet& packet, version version) {
-  if (version == version::v3_1_1 || (packet.reason == 0 && packet.reason_text.empty())) {
+  std::string properties;
+  if (packet.session_expiry_s)
+    put_wide(properties, 0x11, *packet.session_expiry_s);
+  if (!packet.reason_text.empty())
+    put_text(properties, 0x1f, packet.reason_text);
+  if (version == version::v3_1_1 || (packet.reason == 0 && properties.empty())) {
     put_header(out, packet_type::disconnect, 0, 0);
     return;
   }
   std::string body;
   put_byte(body, packet.reason);
-  if (!packet.reason_text.empty()) {
-    std::string properties;
-    put_text(properties, 0x1f, packet.reason_text);
+  if (!properties.empty())
     put_properties(body, properties);
-  }
   put_packet(out, packet_type::disconnect, 0, body);
 }
 

@@ -71,13 +71,18 @@ void session::close() {
   broker_reason_ = 0;
   packet_wanted_ = 0;
   pinged_.reset();
-  open_ = established_ = proceeds_ = subscribed_ = false;
+  pings_ = 0;
+  unsubscribe_refusal_.clear();
+  open_ = established_ = proceeds_ = subscribed_ = settled_ = asks_for_end_ = drained_ = false;
 }
 
-void session::finish() {
+void session::finish(bool forget) {
   if (!open_)
     return;
-  encode(output_, disconnect_packet{}, options_.version);
+  disconnect_packet packet;
+  if (forget)
+    packet.session_expiry_s = 0;
+  encode(output_, packet, options_.version);
   established_ = proceeds_ = false;
 }
 
@@ -104,6 +109,10 @@ result<std::size_t> session::feed(std::string_view bytes, monotonic now, burst& 
     if (!done) {
       failure = done.error();
       break;
+    }
+    if (packet.type != packet_type::pingresp) {
+      silent_since_ = now;
+      asks_for_end_ = false;
     }
     taken += packet.size;
   }
@@ -133,7 +142,8 @@ result<void> session::on_packet(const packet_view& packet) {
   case packet_type::pubrel:
   case packet_type::pubcomp: return on_ack(packet);
   case packet_type::suback: return on_suback(packet);
-  case packet_type::pingresp: return decode_ping(packet);
+  case packet_type::unsuback: return on_unsuback(packet);
+  case packet_type::pingresp: return on_pingresp(packet);
   case packet_type::disconnect: return on_disconnect(packet);
   default: return violation(std::string{name_of(packet.type)} + " from a broker that may not send it");
   }
@@ -281,7 +291,7 @@ void session::proceed() {
 void session::subscribe() {
   subscribed_ = options_.subscriptions.empty();
   if (subscribed_)
-    return;
+    return unsubscribe();
   subscribe_packet packet{subscribe_packet_id, {}};
   for (const auto& filter : options_.subscriptions)
     packet.subscriptions.push_back({filter, static_cast<std::uint8_t>(options_.subscription_qos | retain_only_if_new)});
@@ -306,6 +316,35 @@ result<void> session::on_suback(const packet_view& packet) {
       return error_of_reason(reason, what, {});
   }
   subscribed_ = true;
+  unsubscribe();
+  return {};
+}
+
+/// After the SUBACK: what both the former and the new subscriptions cover is covered all the time.
+void session::unsubscribe() {
+  settled_ = options_.unsubscriptions.empty();
+  if (settled_)
+    return;
+  encode(output_,
+         unsubscribe_packet{subscribe_packet_id, {options_.unsubscriptions.begin(), options_.unsubscriptions.end()}},
+         options_.version);
+}
+
+result<void> session::on_unsuback(const packet_view& packet) {
+  auto decoded = decode_unsuback(packet, options_.version);
+  if (!decoded)
+    return decoded.error();
+  if (decoded->packet_id != subscribe_packet_id || !subscribed_ || settled_)
+    return violation("UNSUBACK without an UNSUBSCRIBE");
+  const bool five = options_.version == version::v5; // 3.1.1 has no reasons: it is done
+  if (five && decoded->reasons.size() != options_.unsubscriptions.size())
+    return violation("UNSUBACK with " + std::to_string(decoded->reasons.size()) + " reasons for " +
+                     std::to_string(options_.unsubscriptions.size()) + " filters");
+  for (std::size_t i = 0; i < decoded->reasons.size() && five; ++i)
+    if (const auto reason = static_cast<std::uint8_t>(decoded->reasons[i]); reason >= 0x80)
+      unsubscribe_refusal_ += (unsubscribe_refusal_.empty() ? "" : ", ") + options_.unsubscriptions[i] + " (" +
+                              std::string{reason_name(reason)} + ")";
+  settled_ = true;
   return {};
 }
 
@@ -631,7 +670,9 @@ std::optional<monotonic> session::answer_due() const {
 std::optional<monotonic> session::deadline(bool reading) const {
   if (!established_)
     return std::nullopt;
-  const auto answer = reading ? answer_due() : std::nullopt;
+  auto answer = reading ? answer_due() : std::nullopt;
+  if (const auto drained = reading ? drained_due() : std::nullopt; drained)
+    answer = answer ? std::min(*answer, *drained) : *drained;
   if (keep_alive_.count() == 0)
     return answer;
   const monotonic::duration whole = keep_alive_;
@@ -641,9 +682,40 @@ std::optional<monotonic> session::deadline(bool reading) const {
   return answer ? std::min(due, *answer) : due;
 }
 
+/// When the silence is long enough to ask; nullopt: it is not to be asked now.
+std::optional<monotonic> session::drained_due() const {
+  if (options_.drained_after.count() == 0 || !settled_ || !unsubscribe_refusal_.empty() || asks_for_end_ || drained_)
+    return std::nullopt;
+  return std::max(silent_since_, last_sent_) + options_.drained_after;
+}
+
+void session::ping(monotonic now, bool reading) {
+  encode_pingreq(output_);
+  ++pings_;
+  last_sent_ = now;
+  if (reading && !pinged_)
+    pinged_ = now;
+}
+
+result<void> session::on_pingresp(const packet_view& packet) {
+  if (auto decoded = decode_ping(packet); !decoded)
+    return decoded;
+  if (pings_ > 0)
+    --pings_;
+  drained_ = drained_ || (asks_for_end_ && pings_ == 0);
+  return {};
+}
+
 result<void> session::tick(monotonic now, bool reading) {
   if (!established_)
     return {};
+  if (const auto due = drained_due(); reading && due && now >= *due) {
+    asks_for_end_ = unreleased() == 0;
+    if (asks_for_end_)
+      ping(now, reading);
+    else
+      silent_since_ = now;
+  }
   if (const auto answer = answer_due(); reading && answer && now >= *answer)
     return error{errc::timed_out, "the broker has not answered a PUBLISH or PUBREL within " +
                                     std::to_string(options_.publish_timeout.count()) + " ms"};
@@ -656,12 +728,8 @@ result<void> session::tick(monotonic now, bool reading) {
     return error{errc::timed_out, "the broker has not answered a PINGREQ"};
   const bool silent = now >= last_sent_ + whole * 3 / 4;
   const bool deaf = reading && !pinged_ && now >= last_received_ + whole;
-  if (silent || deaf) {
-    encode_pingreq(output_);
-    last_sent_ = now;
-    if (reading && !pinged_)
-      pinged_ = now;
-  }
+  if (silent || deaf)
+    ping(now, reading);
   return {};
 }
 

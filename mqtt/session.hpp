@@ -48,8 +48,10 @@ struct session_options {
   std::optional<last_will> will;
   std::vector<std::string> subscriptions; ///< sent after every CONNACK, in one SUBSCRIBE
   std::uint8_t subscription_qos = 1;
-  std::uint32_t receive_max = 20'000;       ///< announced as Receive Maximum, at most 65,535
-  std::uint16_t publish_window_max = 1'000; ///< at least 1, at most 65,534; also at most the broker's Receive Maximum
+  std::vector<std::string> unsubscriptions;   ///< sent when the subscriptions are confirmed, in one UNSUBSCRIBE
+  std::chrono::milliseconds drained_after{0}; ///< of silence, for `drained`; 0: never
+  std::uint32_t receive_max = 20'000;         ///< announced as Receive Maximum, at most 65,535
+  std::uint16_t publish_window_max = 1'000;   ///< at least 1, at most 65,534; also at most the broker's Receive Maximum
   std::uint16_t publish_window_max_3_1_1 = 20; ///< 3.1.1 brokers do not announce theirs, and lose what is beyond it
   std::uint32_t packet_bytes_max = 16u << 20; ///< announced as Maximum Packet Size; a larger packet ends the connection
   std::uint16_t topic_alias_max = 100;        ///< announced as Topic Alias Maximum
@@ -66,8 +68,9 @@ public:
   void open(monotonic now);
   /// The transport is gone. What was not written is dropped; QoS 0 messages among it complete with 0x80.
   void close();
-  /// DISCONNECT goes to the output; nothing may be published afterwards.
-  void finish();
+  /// DISCONNECT goes to the output; nothing may be published afterwards. `forget`: the broker is to end the session
+  /// (only MQTT 5 can say so).
+  void finish(bool forget = false);
 
   /// Takes the whole packets at the front of `bytes`, and returns how many bytes they were; what is left must come
   /// again with more behind it. Appends messages to `out.messages`, with views into `bytes`, and what else they view to
@@ -108,8 +111,15 @@ public:
   /// The socket is being read again: the broker's silence counts from now.
   void reading_resumed(monotonic now);
 
-  bool established() const { return established_; }         ///< CONNACK has come
-  bool subscribed() const { return subscribed_; }           ///< and SUBACK, where there are subscriptions
+  bool established() const { return established_; } ///< CONNACK has come
+  bool subscribed() const { return subscribed_; }   ///< and SUBACK, where there are subscriptions
+  bool settled() const { return settled_; }         ///< and UNSUBACK, where there are unsubscriptions
+  /// Which of the unsubscriptions the broker has refused, and why; empty: none.
+  const std::string& unsubscribe_refusal() const { return unsubscribe_refusal_; }
+  /// The broker has nothing more for this session: the unsubscriptions are confirmed, all that was delivered is
+  /// released, and after `drained_after` without a packet a PINGREQ was answered with nothing before the answer. So an
+  /// acknowledgement that makes room for further messages was handled before.
+  bool drained() const { return drained_; }
   bool session_present() const { return session_present_; } ///< of the last CONNACK
   bool session_lost() const {
     return session_lost_;
@@ -172,10 +182,15 @@ private:
   void on_pubrel(const ack_packet& ack);
   void on_pubrec(const ack_packet& ack, flight* found);
   result<void> on_suback(const packet_view& packet);
+  result<void> on_unsuback(const packet_view& packet);
+  result<void> on_pingresp(const packet_view& packet);
   result<void> on_disconnect(const packet_view& packet);
   error refusal(const connack_packet& answer);
   void deliver(const publish_packet& message, std::size_t size, burst& out);
   void subscribe();
+  void unsubscribe();
+  void ping(monotonic now, bool reading);
+  std::optional<monotonic> drained_due() const;
   void resume_flights();
   void abandon_flights();
   void reserve(std::uint16_t packet_id);
@@ -202,6 +217,8 @@ private:
   bool established_ = false;
   bool proceeds_ = false; ///< established, and publishing is allowed
   bool subscribed_ = false;
+  bool settled_ = false;
+  std::string unsubscribe_refusal_;
   bool session_present_ = false;
   bool session_lost_ = false;
   bool had_session_ = false;
@@ -242,6 +259,10 @@ private:
   monotonic last_received_;
   monotonic reading_since_;
   std::optional<monotonic> pinged_; ///< a PINGRESP is expected since
+  std::uint32_t pings_ = 0;         ///< of this connection, not answered yet
+  monotonic silent_since_;          ///< the last packet that was no PINGRESP
+  bool asks_for_end_ = false;       ///< the last PINGREQ was sent to find out whether all is drained
+  bool drained_ = false;
 };
 
 } // namespace penstock::mqtt

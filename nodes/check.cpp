@@ -1,6 +1,7 @@
 #include "nodes/check.hpp"
 
 #include "config/load.hpp"
+#include "config/session_fate.hpp"
 #include "mqtt/client.hpp"
 #include "nodes/exit_codes.hpp"
 #include "storage/replication_slot.hpp"
@@ -47,8 +48,27 @@ result<void> try_broker(const config::broker& broker) {
   return state->reason.value_or(error{errc::connection_refused, "closed"});
 }
 
-/// Opens the database and compares the tables, creating what `run` would create.
-result<void> try_database(const config::configuration& configuration, const config::database& database) {
+/// What `run` does about sessions that no shard has any more.
+std::vector<std::string> outlooks(const config::configuration& configuration, const std::string& database,
+                                  const std::vector<session_record>& sessions) {
+  using kind = config::session_fate::kind;
+  std::vector<std::string> all;
+  for (const auto& session : sessions) {
+    const auto fate = config::fate_of(configuration, database, session);
+    if (fate.what == kind::retired)
+      all.push_back("session " + session.client_id + " at broker " + session.broker +
+                    ": no shard has it any more; pipeline " + fate.pipeline + " drains and ends it");
+    else if (fate.what == kind::ownerless)
+      all.push_back("warning: session " + session.client_id + " at broker " + session.broker +
+                    " keeps messages that no pipeline can store; configure pipeline " + session.pipeline +
+                    " again, or end the session (docs: delivery, sessions)");
+  }
+  return all;
+}
+
+/// Opens the database and compares the tables, creating what `run` would create. `told`: what else there is to say.
+result<void> try_database(const config::configuration& configuration, const config::database& database,
+                          std::vector<std::string>& told) {
   auto store = storage::open(database);
   if (!store)
     return store.error();
@@ -56,6 +76,10 @@ result<void> try_database(const config::configuration& configuration, const conf
     if (pipeline.database == database.name)
       if (auto prepared = (*store)->prepare(storage::table_of(pipeline)); !prepared)
         return prepared.error();
+  auto sessions = (*store)->sessions();
+  if (!sessions)
+    return sessions.error();
+  told = outlooks(configuration, database.name, *sessions);
   return {};
 }
 
@@ -82,7 +106,10 @@ int try_connections(const config::configuration& configuration, std::ostream& ou
   std::error_code ignored;
   std::filesystem::create_directories(configuration.data, ignored);
   for (const auto& [name, database] : configuration.databases) {
-    report("database " + name, try_database(configuration, database));
+    std::vector<std::string> told;
+    report("database " + name, try_database(configuration, database, told));
+    for (const auto& line : told)
+      out << "  " << line << '\n';
     if (database.read_address)
       report("database " + name + ", replica", try_replica(database));
   }

@@ -5,6 +5,7 @@
 #include "cluster/shards.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
+#include "config/session_fate.hpp"
 #include "config/value.hpp"
 #include "nodes/agent_child.hpp"
 #include "nodes/check.hpp"
@@ -88,15 +89,6 @@ std::string equation(const std::string& pipeline, const telemetry::account& acco
                      account.rejected_total(), account.in_flight);
 }
 
-/// Topics that a changed pipeline has no more: its sessions stay subscribed to them.
-std::vector<std::string> topics_gone(const config::ingest& before, const config::ingest& after) {
-  std::vector<std::string> gone;
-  std::copy_if(before.topics.begin(), before.topics.end(), std::back_inserter(gone), [&](const auto& topic) {
-    return std::find(after.topics.begin(), after.topics.end(), topic) == after.topics.end();
-  });
-  return gone;
-}
-
 } // namespace
 
 struct node::impl {
@@ -126,7 +118,9 @@ struct node::impl {
   result<void> start_http();
   result<void> tell_ports() const;
   void put_in_force();
-  node_context context() { return {in_force.load(), id, board, io, directory, embedded_brokers, leases}; }
+  node_context context() {
+    return {in_force.load(), [this] { return in_force.load(); }, id, board, io, directory, embedded_brokers, leases};
+  }
   actors::child_spec membership_child(const std::string& instance);
   void tell_agent(const storage::cluster_snapshot& seen, const std::string& instance);
 
@@ -247,7 +241,10 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
     stop_shard(context(), shard, std::move(on_done));
   };
   config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
-  config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
+  config.on_seen = [this, instance](const storage::cluster_snapshot& seen) {
+    leases->seen(cluster::shards_of_others(seen, instance));
+    tell_agent(seen, instance);
+  };
   config.on_released = [this] {
     if (const auto agent = directory.find("agent"))
       caf::anon_send(agent, messages::detach_atom_v);
@@ -371,24 +368,21 @@ void node::impl::trim_board(const part& change) {
 
 /// The broker keeps an ingest pipeline's sessions, whoever is there to read them.
 void node::impl::tell_of_sessions(const part& change, const config::configuration& next) const {
-  if (change.section != "ingest" || change.what == part::kind::added)
+  if (change.section != "ingest" || change.what != part::kind::removed)
     return;
-  if (change.what == part::kind::removed)
-    return log::warning(component, change.name,
-                        "its MQTT sessions stay with the broker, which keeps messages for them until the pipeline is "
-                        "there again, or until somebody ends them there");
-  const auto& before = configuration.ingest.at(change.name);
-  const auto& after = next.ingest.at(change.name);
-  if (after.shards < before.shards)
-    log::warning(
-      component, change.name,
-      "the MQTT sessions of its shards from {} on stay with the broker, and keep their share of the messages",
-      after.shards);
-  const auto gone = topics_gone(before, after);
-  if (!gone.empty())
+  const auto& gone = configuration.ingest.at(change.name);
+  session_record session;
+  session.pipeline = gone.name;
+  session.broker = gone.broker;
+  session.table = gone.table;
+  session.filters = config::filters_of(gone);
+  const auto fate = config::fate_of(next, gone.database, session);
+  if (fate.what == config::session_fate::kind::retired)
+    log::info(component, change.name, "its MQTT sessions are retired by pipeline {}", fate.pipeline);
+  else
     log::warning(component, change.name,
-                 "its MQTT sessions stay subscribed to {}: what comes from there becomes dead letters",
-                 config::list_of(gone));
+                 "its MQTT sessions stay with the broker, which keeps messages for them until the pipeline is "
+                 "there again, or until somebody ends them there");
 }
 
 /// False: the tree has ended, or is about to.

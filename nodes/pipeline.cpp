@@ -10,6 +10,7 @@
 #include "actors/presence.hpp"
 #include "actors/publisher.hpp"
 #include "cluster/shards.hpp"
+#include "config/session_fate.hpp"
 #include "nodes/version.hpp"
 #include "storage/read_ahead.hpp"
 #include "storage/tracking_archive.hpp"
@@ -78,11 +79,16 @@ child_spec writer_of(const node_context& context, const config::ingest& pipeline
   return child_of<batch_writer_state, caf::detached>(batch_writer, config);
 }
 
+std::function<config::broker(const std::string&)> broker_of(const node_context& context) {
+  return [now = context.configuration_now](const std::string& name) { return now()->brokers.at(name); };
+}
+
 /// Take-over works both ways: who was cut off by a successor and dialled again would cut that one off.
-std::function<bool(bool, monotonic)> may_dial(const node_context& context, const storage::shard_id& shard) {
+dial_rule may_dial(const node_context& context) {
   if (!context.leases)
     return {};
-  return [leases = context.leases, shard](bool taken_over, monotonic since) {
+  return [leases = context.leases](const session_record& session, bool taken_over, monotonic since) {
+    const storage::shard_id shard{session.pipeline, session.shard};
     return taken_over ? leases->holds(shard, since, std::chrono::steady_clock::now()) : leases->owns(shard);
   };
 }
@@ -96,10 +102,44 @@ child_spec ingestor_of(const node_context& context, const config::ingest& pipeli
   config.name = ingestor_name(pipeline, shard);
   config.pipeline = pipeline;
   config.shard = shard;
-  config.open_session = mqtt_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard,
-                                      may_dial(context, {pipeline.name, shard}));
+  config.open_session = mqtt_sessions(context.io, broker_of(context), pipeline, may_dial(context));
   config.board = context.board.shard(pipeline.name, shard);
   config.pipeline_board = context.board.pipeline(pipeline.name);
+  return child_of<ingestor_state>(ingestor, config);
+}
+
+std::string retiring_name(const config::ingest& pipeline) { return pipeline.name + "/ingestor/retiring"; }
+
+/// Whoever takes a session over that is being retired has it in his configuration: it is his.
+bool not_taken_over(const session_record&, bool taken_over, monotonic) { return !taken_over; }
+
+/// The ingestor that retires the pipeline's sessions.
+child_spec retiring_of(const node_context& context, const config::ingest& pipeline) {
+  retirement_config retirement;
+  retirement.board = context.board.retirement(pipeline.name);
+  retirement.fate = [now = context.configuration_now, database = pipeline.database](const session_record& session) {
+    return config::fate_of(*now(), database, session);
+  };
+  if (context.leases)
+    retirement.runs_elsewhere = [leases = context.leases, now = context.configuration_now,
+                                 name = pipeline.name](const session_record& session) {
+      // That of a former broker is another session of a shard that runs, as it should.
+      const auto own = now()->ingest.find(name);
+      const bool is_shard =
+        session.pipeline == name && own != now()->ingest.end() && session.shard < own->second.shards;
+      return !is_shard && leases->is_anothers({session.pipeline, session.shard});
+    };
+  const auto& all = context.configuration->ingest;
+  retirement.tells_of_ownerless = std::find_if(all.begin(), all.end(), [&](const auto& each) {
+                                    return each.second.database == pipeline.database;
+                                  })->first == pipeline.name;
+  ingestor_config config;
+  config.name = retiring_name(pipeline);
+  config.pipeline = pipeline;
+  config.open_session = mqtt_sessions(context.io, broker_of(context), pipeline, not_taken_over);
+  config.board = retirement.board;
+  config.pipeline_board = context.board.pipeline(pipeline.name);
+  config.retirement = std::move(retirement);
   return child_of<ingestor_state>(ingestor, config);
 }
 
@@ -217,7 +257,8 @@ child_spec publisher_of(const node_context& context, const config::publish& pipe
 
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
   if (writer && ingestor)
-    caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer));
+    caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer),
+                   messages::link_version);
 }
 
 /// It knows who of this node is to be told of batch-writers elsewhere, and who elsewhere of those here.
@@ -240,7 +281,10 @@ std::vector<child_spec> lane_children(const node_context& context, const config:
 
 std::vector<child_spec> shard_children(const node_context& context, const config::ingest& pipeline,
                                        std::uint32_t shard) {
-  return {ingestor_of(context, pipeline, shard)};
+  std::vector<child_spec> children{ingestor_of(context, pipeline, shard)};
+  if (shard == 0)
+    children.push_back(retiring_of(context, pipeline));
+  return children;
 }
 
 std::vector<child_spec> shard_children(const node_context& context, const config::publish& pipeline,
@@ -270,6 +314,7 @@ child_spec ingest_pipeline(const node_context& context, const config::ingest& pi
     context.board.shard(pipeline.name, shard);
     context.board.place(pipeline.name, shard, context.runs({pipeline.name, shard}));
   }
+  ingestors.push_back(retiring_name(pipeline));
   auto config = supervised(context, pipeline.name);
   // Whoever is new is made known to those of the other kind.
   config.on_start = [writers, ingestors, directory = &context.directory](const std::string& child, const auto& find) {

@@ -6,6 +6,7 @@
 //   │   ├── NAME/batch-writer/0   one connection to the database a lane, a thread of its own
 //   │   ├── NAME/ingestor/0       one MQTT session a shard
 //   │   ├── NAME/ingestor/1 ...
+//   │   ├── NAME/ingestor/retiring  ends sessions that no shard has any more
 //   │   └── NAME/archiver         deletes what is older than `retention`, where configured
 //   ├── NAME                      a publish pipeline: one_for_one
 //   │   ├── NAME/poller           reads the source and writes the tracking table, a thread of its own
@@ -32,6 +33,7 @@
 #include "mqtt/embedded_broker.hpp"
 #include "telemetry/board.hpp"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,7 +43,9 @@ namespace penstock::nodes {
 /// What actors share; outlives the actor system's actors. A copy is cheap, and stays with its configuration.
 struct node_context {
   std::shared_ptr<const config::configuration> configuration; ///< in force; embedded brokers have their ports
-  std::string node_id;                                        ///< nodes/run_file.hpp
+  /// The one in force by then: pipelines that a reload does not touch stay with theirs.
+  std::function<std::shared_ptr<const config::configuration>()> configuration_now;
+  std::string node_id; ///< nodes/run_file.hpp
   telemetry::board& board;
   mqtt::io_thread& io;
   actors::actor_directory& directory;

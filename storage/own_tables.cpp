@@ -2,6 +2,7 @@
 
 #include "core/assert.hpp"
 #include "core/hex.hpp"
+#include "storage/session_table.hpp"
 
 #include <openssl/rand.h>
 
@@ -95,6 +96,8 @@ result<void> own_tables::create() {
     if (*version != std::to_string(own_tables_version))
       return error{errc::unsupported, "penstock's tables in this database have version " + *version +
                                         "; this penstock knows version " + std::to_string(own_tables_version)};
+    if (auto made = create_if_missing(session_table::name, session_table::columns(words())); !made)
+      return made;
     return create_if_missing("penstock_dead_letters",
                              "pipeline " + key + " NOT NULL, hash " + key + " NOT NULL, topic " + text +
                                " NOT NULL, payload " + words().bytes_type + " NOT NULL, code BIGINT NOT NULL, reason " +

@@ -1,5 +1,6 @@
 // Penstock's own tables, the same in every database and reached through SOCI alone: dead letters, and what penstock
-// keeps about itself. Only the writing of dead letters is the dialect's, for it belongs to the bulk path.
+// keeps about itself; its sessions (storage/session_table.hpp) are made here too. Only the writing of dead letters is
+// the dialect's, for it belongs to the bulk path.
 //
 // Every statement is sent once and not prepared under a name, which a PgBouncer in transaction mode would not find
 // again.

@@ -3,6 +3,7 @@
 #include "core/assert.hpp"
 #include "core/hex.hpp"
 #include "storage/key_text.hpp"
+#include "storage/session_table.hpp"
 #include "storage/transaction.hpp"
 
 #include <algorithm>
@@ -410,6 +411,32 @@ result<std::string> sql_store::installation_id() {
     return committed.error();
   return id;
 }
+
+result<session_record> sql_store::enlist(const session_record& wanted) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  // Two owners of a shard, the former and the next, may enlist it at the same time.
+  if (auto locked = database_->lock_schema(); !locked)
+    return locked.error();
+  auto enlisted = session_table{*database_}.enlist(wanted);
+  if (!enlisted)
+    return enlisted;
+  if (auto committed = changes->commit(); !committed)
+    return committed.error();
+  return enlisted;
+}
+
+result<void> sql_store::settle(const session_record& confirmed) {
+  auto changes = transaction::begin(*database_);
+  if (!changes)
+    return changes.error();
+  if (auto settled = session_table{*database_}.settle(confirmed); !settled)
+    return settled;
+  return changes->commit();
+}
+
+result<std::vector<session_record>> sql_store::sessions() { return session_table{*database_}.all(); }
 
 result<std::uint64_t> sql_store::delete_older(const table& table, const std::string& column, wall_time before,
                                               std::size_t rows_max) {

@@ -27,6 +27,9 @@ public:
   result<bool> contains(const table& table, const key_text& key) override;
   result<std::uint64_t> row_count(const table& table) override;
   result<std::string> installation_id() override;
+  result<session_record> enlist(const session_record& wanted) override;
+  result<void> settle(const session_record& confirmed) override;
+  result<std::vector<session_record>> sessions() override;
   result<std::uint64_t> delete_older(const table& table, const std::string& column, wall_time before,
                                      std::size_t rows_max) override;
   result<std::uint64_t> delete_older_letters(const std::string& pipeline, wall_time before,

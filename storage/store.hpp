@@ -6,6 +6,7 @@
 
 #include "config/config.hpp"
 #include "core/result.hpp"
+#include "core/session_record.hpp"
 #include "core/types.hpp"
 #include "record/frame.hpp"
 #include "telemetry/database_board.hpp"
@@ -120,6 +121,16 @@ public:
   /// The id of this installation, a random UUID: made by the first call on a database (read_write), the same ever
   /// after. Read-only it is an error (schema_mismatch) where none was made yet.
   virtual result<std::string> installation_id() = 0;
+
+  // What is remembered of MQTT sessions. Each call is a transaction.
+  /// Somebody is to open the session: the filters that are recorded of it become those and the wanted ones together,
+  /// its epoch rises, and it is not settled. Returns the record as it is now.
+  virtual result<session_record> enlist(const session_record& wanted) = 0;
+  /// The broker has confirmed what the session is subscribed to, which becomes its record; without filters it is ended,
+  /// and its record goes. Nothing where it was enlisted again since (another epoch).
+  virtual result<void> settle(const session_record& confirmed) = 0;
+  /// Of all pipelines, by client id and broker.
+  virtual result<std::vector<session_record>> sessions() = 0;
 
   /// Deletes at most `rows_max` rows that are older than `before` by a timestamp column; returns how many. Of a
   /// hypertable all chunks that are wholly older are dropped, and their number is returned.

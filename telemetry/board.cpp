@@ -210,8 +210,10 @@ board::~board() = default;
 
 board::pipeline_slot& board::slot_of(const std::string& pipeline) {
   auto& found = pipelines_[pipeline];
-  if (!found.pipeline)
+  if (!found.pipeline) {
     found.pipeline = std::make_shared<pipeline_board>();
+    found.retirement = std::make_shared<retirement_board>();
+  }
   return found;
 }
 
@@ -234,6 +236,11 @@ std::shared_ptr<shard_board> board::shard(const std::string& pipeline, std::uint
   if (!slot)
     slot = std::make_shared<shard_board>(shard);
   return slot;
+}
+
+std::shared_ptr<retirement_board> board::retirement(const std::string& pipeline) {
+  std::lock_guard lock{mutex_};
+  return slot_of(pipeline).retirement;
 }
 
 std::shared_ptr<publish_board> board::publish(const std::string& pipeline) {
@@ -312,11 +319,14 @@ board::told board::pause(const std::string& pipeline, bool pause) {
   std::lock_guard lock{mutex_};
   told all;
   for (const auto& [name, slot] : pipelines_)
-    if (pipeline.empty() || name == pipeline)
+    if (pipeline.empty() || name == pipeline) {
+      slot.retirement->paused(pause);
+      all.retiring.push_back(name);
       for (const auto& [shard, status] : slot.shards) {
         status->paused(pause);
         all.ingest.emplace_back(name, shard);
       }
+    }
   for (const auto& [name, slot] : publishes_)
     if (pipeline.empty() || name == pipeline) {
       slot.pipeline->paused(pause);
@@ -381,6 +391,8 @@ pipeline_status board::status_of(const std::string& name, const pipeline_slot& s
     pipeline.committed_rate += status.committed_rate;
     pipeline.shards.push_back(std::move(status));
   }
+  pipeline.retirement = {slot.retirement->sessions(), slot.retirement->status(now, now_monotonic)};
+  pipeline.account += pipeline.retirement.drained.account;
   return pipeline;
 }
 

@@ -14,6 +14,7 @@
 #include "telemetry/process.hpp"
 #include "telemetry/publish_board.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -77,9 +78,15 @@ struct shard_status {
   double committed_rate = 0;        ///< rows, duplicates and letters
 };
 
+/// Of sessions that no shard has any more.
+struct retirement_status {
+  std::uint64_t sessions = 0; ///< that are still to be ended
+  shard_status drained;       ///< what comes of all of them; its number says nothing
+};
+
 struct pipeline_status {
   std::string name;
-  telemetry::account account; ///< the sum over the shards, as are rates, credit and bytes
+  telemetry::account account; ///< the sum over the shards and what is retired; of the shards rates, credit and bytes
   std::uint64_t credit = 0;
   std::uint64_t unacknowledged_bytes = 0;
   std::chrono::milliseconds lag{0}; ///< the longest of the shards
@@ -89,6 +96,7 @@ struct pipeline_status {
   std::vector<writer_status> writers; ///< by lane
   histogram latency;                  ///< arrival to commit, in microseconds, since the process started
   std::vector<shard_status> shards;   ///< by number
+  retirement_status retirement;
 };
 
 struct actor_status {
@@ -186,6 +194,18 @@ private:
   rate_meter committed_;
 };
 
+/// Written by the ingestor that retires a pipeline's sessions.
+class retirement_board : public shard_board {
+public:
+  retirement_board() : shard_board(0) {}
+  /// So many are still to be ended.
+  void show(std::uint64_t sessions) { sessions_ = sessions; }
+  std::uint64_t sessions() const { return sessions_; }
+
+private:
+  std::atomic<std::uint64_t> sessions_ = 0;
+};
+
 /// Written by the batch-writer of one lane.
 class writer_board : public worker_board<writer_status> {
 public:
@@ -224,6 +244,7 @@ public:
   std::shared_ptr<pipeline_board> pipeline(const std::string& name);
   std::shared_ptr<writer_board> writer(const std::string& pipeline, std::uint32_t lane);
   std::shared_ptr<shard_board> shard(const std::string& pipeline, std::uint32_t shard);
+  std::shared_ptr<retirement_board> retirement(const std::string& pipeline);
   std::shared_ptr<publish_board> publish(const std::string& pipeline);
   std::shared_ptr<publish_shard_board> publish_shard(const std::string& pipeline, std::uint32_t shard);
 
@@ -241,6 +262,7 @@ public:
   /// Notes that an operator has paused the pipeline of this name, or all where it is empty; or that they go on.
   struct told {
     std::vector<std::pair<std::string, std::uint32_t>> ingest; ///< shards
+    std::vector<std::string> retiring;                         ///< ingest pipelines
     std::vector<std::string> publish;
   };
   told pause(const std::string& pipeline, bool pause);
@@ -270,6 +292,7 @@ public:
 private:
   struct pipeline_slot {
     std::shared_ptr<pipeline_board> pipeline;
+    std::shared_ptr<retirement_board> retirement;
     std::map<std::uint32_t, std::shared_ptr<writer_board>> writers;
     std::map<std::uint32_t, std::shared_ptr<shard_board>> shards;
     std::set<std::uint32_t> writers_elsewhere;

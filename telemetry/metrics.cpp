@@ -135,6 +135,14 @@ void add_shards(exposition& out, const snapshot& snapshot) {
                snapshot, [](const shard_status& shard) { return shard.connection.sessions_lost; });
 }
 
+void add_retirement(exposition& out, const snapshot& snapshot) {
+  add_by_pipeline(out.gauge("penstock_sessions_retiring", "MQTT sessions that no shard has any more, to be ended"),
+                  snapshot, [](const pipeline_status& pipeline) { return pipeline.retirement.sessions; });
+  add_by_pipeline(out.counter("penstock_drained_total", "Messages that came from such sessions; no shard counts them"),
+                  snapshot,
+                  [](const pipeline_status& pipeline) { return pipeline.retirement.drained.account.received; });
+}
+
 void add_writers(exposition& out, const snapshot& snapshot) {
   auto& state = out.gauge("penstock_writer_state", "1 for the state that the writer is in, 0 for the others");
   for (const auto& pipeline : snapshot.pipelines)
@@ -268,6 +276,7 @@ std::string to_prometheus(const snapshot& snapshot) {
   exposition out;
   add_account(out, snapshot);
   add_shards(out, snapshot);
+  add_retirement(out, snapshot);
   add_writers(out, snapshot);
   if (!snapshot.publishes.empty())
     add_publishes(out, snapshot);

@@ -49,6 +49,14 @@ json of(const shard_status& shard) {
           {"committed_per_second", one_decimal(shard.committed_rate)}};
 }
 
+json of(const retirement_status& retirement) {
+  const auto& drained = retirement.drained;
+  return {{"sessions", retirement.sessions},
+          {"connected", drained.connection.connected},
+          {"connection_reason", drained.connection.reason},
+          {"account", of(drained.account)}};
+}
+
 json of(const writer_status& writer) {
   return {{"lane", writer.lane},
           {"state", name_of(writer.state)},
@@ -97,7 +105,8 @@ json of(const pipeline_status& pipeline) {
           {"latency_ms", of(pipeline.latency)},
           {"writer", writer},
           {"writers", writers},
-          {"shards", shards}};
+          {"shards", shards},
+          {"retirement", of(pipeline.retirement)}};
 }
 
 json of(const publish_account& account) {

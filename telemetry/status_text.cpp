@@ -180,6 +180,10 @@ void print_pipeline(std::string& out, const std::string& name, const ordered_jso
                 grouped(whole(shard, "credit")), grouped(whole(object(shard, "account"), "in_flight")),
                 bytes(whole(shard, "unacknowledged_bytes")), connection_of(shard)});
   shards.print(out);
+  if (const auto& retirement = object(pipeline, "retirement"); whole(retirement, "sessions") > 0)
+    print_line(out, fmt::format("RETIRING {} sessions that no shard has any more: {} messages came so far",
+                                grouped(whole(retirement, "sessions")),
+                                grouped(whole(object(retirement, "account"), "received"))));
 }
 
 void print_publish_equation(std::string& out, const ordered_json& account) {

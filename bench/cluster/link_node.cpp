@@ -107,6 +107,9 @@ messages::batch_writer_actor::behavior_type sink(messages::batch_writer_actor::s
       send_urgent(self, from, messages::demand{0, records});
     },
     [](messages::commit_atom) {},
+    [](messages::enlist_atom, const session_record&, const messages::ingestor_actor&) {},
+    [](messages::settle_atom, const session_record&) {},
+    [](messages::sessions_atom, const messages::ingestor_actor&) {},
     [](messages::retry_atom) {},
     [](messages::check_atom) {},
   };
@@ -132,7 +135,7 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
     [=](const messages::committed& message) { counted->count(message.stored); },
     [](const messages::burst_ptr&) {},
     [](const messages::connection_state_ptr&) {},
-    [=](messages::writer_atom, std::uint32_t, const caf::strong_actor_ptr& writer) {
+    [=](messages::writer_atom, std::uint32_t, const caf::strong_actor_ptr& writer, std::uint16_t) {
       self->state.writer = caf::actor_cast<messages::batch_writer_actor>(writer);
       self->state.demand = 0;
       self->send(self->state.writer, messages::attach_atom_v, messages::ingestor_actor{self}, std::uint64_t{0});
@@ -140,8 +143,13 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
     [](messages::detach_atom, std::uint32_t) {},
     [](messages::pause_atom) {},
     [](messages::resume_atom) {},
+    [](const session_record&) {},
+    [](const messages::session_list&) {},
+    [](messages::settled_atom, const std::string&) {},
+    [](messages::drained_atom) {},
     [](messages::paused_atom) {},
     [](messages::closed_atom) {},
+    [](messages::step_atom, std::uint64_t) {},
   };
 }
 

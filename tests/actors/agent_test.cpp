@@ -156,6 +156,30 @@ TEST_F(agent_test, a_peer_of_a_link_version_that_knows_of_no_wake_is_sent_none) 
   EXPECT_EQ(b.wakes, 0u);
 }
 
+TEST_F(agent_test, a_session_is_recorded_by_the_batch_writer_of_another_node) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  EXPECT_TRUE(broker->open);
+  ASSERT_EQ(database->sessions.size(), 1u);
+  EXPECT_THAT(database->sessions.begin()->second.filters, ElementsAre("t/+"));
+}
+
+TEST_F(agent_test, a_batch_writer_of_a_link_version_that_knows_of_no_sessions_is_not_asked) {
+  a.start_agent();
+  b.start_agent("plant-7", 2);
+  network.connect(a, b);
+  a.tell({&b});
+  b.tell({&a}, {{{"p", 0}, 1}});
+  network.settle();
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  EXPECT_TRUE(broker->open);
+  EXPECT_TRUE(database->sessions.empty());
+}
+
 TEST(refusal_of, names_what_keeps_two_nodes_apart) {
   const messages::hello me{"plant-7", "a", "1", 3, 2};
   EXPECT_THAT(refusal_of(me, {"plant-7", "b", "2", 4, 3}), IsEmpty());

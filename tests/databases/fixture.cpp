@@ -201,7 +201,7 @@ void database_test::drop_all() {
   for (const char* name :
        {"readings", "every_type", "source_rows", "composite", "mqtt_sent_records", "mqtt_sent_records_archive",
         "penstock_sent_ranges", "penstock_retries", "penstock_pauses", "penstock_fence", "penstock_nodes",
-        "penstock_shards", "penstock_dead_letters", "penstock_meta"})
+        "penstock_shards", "penstock_sessions", "penstock_dead_letters", "penstock_meta"})
     other().run(std::string{"DROP TABLE IF EXISTS "} + name);
 }
 

@@ -186,7 +186,8 @@ TEST_F(postgresql_error_test, who_may_not_create_tables_may_use_those_that_are_t
     GTEST_SKIP() << "PgBouncer logs in by itself";
   prepared();
   other().run("DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'clerk'");
-  other().run("GRANT SELECT, INSERT, UPDATE, DELETE ON readings, penstock_meta, penstock_dead_letters TO clerk");
+  other().run("GRANT SELECT, INSERT, UPDATE, DELETE ON readings, penstock_meta, penstock_sessions, "
+              "penstock_dead_letters TO clerk");
   auto clerk = settings();
   clerk.address.user = clerk.address.password.value = "clerk";
   auto target = opened(clerk);

@@ -19,11 +19,13 @@ def _packet(first: int, body: bytes) -> bytes:
 
 
 class SmallMqtt:
-    def __init__(self, port: int, client_id: str = "small"):
+    def __init__(self, port: int, client_id: str = "small", clean: bool = True):
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self.buffer = b""
-        self.socket.sendall(_packet(0x10, _text("MQTT") + bytes([4, 2, 0, 60]) + _text(client_id)))
-        assert self._read()[0] == 0x20
+        self.socket.sendall(_packet(0x10, _text("MQTT") + bytes([4, 2 if clean else 0, 0, 60]) + _text(client_id)))
+        answer, body = self._read()
+        assert answer == 0x20 and body[1] == 0
+        self.session_present = bool(body[0] & 1)
 
     def _read(self) -> tuple[int, bytes]:
         def take(count: int) -> bytes:

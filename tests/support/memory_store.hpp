@@ -4,7 +4,9 @@
 
 #include "storage/store.hpp"
 
+#include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -22,9 +24,11 @@ struct memory_database {
   std::deque<error> prepare_failures; ///< and the next calls of prepare
   std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
   std::deque<error> ping_failures;    ///< and the next pings
-  std::deque<std::uint64_t> deletes;  ///< what the next calls of delete_older delete
-  std::deque<error> delete_failures;  ///< and the next of those fail with these
-  std::size_t deletions = 0;          ///< calls of delete_older
+  std::deque<error> session_failures; ///< and the next calls of enlist, settle and sessions
+  std::map<std::pair<std::string, std::string>, session_record> sessions; ///< by client id and broker
+  std::deque<std::uint64_t> deletes; ///< what the next calls of delete_older delete
+  std::deque<error> delete_failures; ///< and the next of those fail with these
+  std::size_t deletions = 0;         ///< calls of delete_older
   std::size_t opened = 0;
 };
 
@@ -37,6 +41,42 @@ public:
     return failure.code == errc::none ? result<void>{} : result<void>{failure};
   }
   result<std::string> installation_id() override { return std::string{"test"}; }
+
+  result<session_record> enlist(const session_record& wanted) override {
+    if (auto failure = next(database_->session_failures); failure.code != errc::none)
+      return failure;
+    auto& known = database_->sessions[{wanted.client_id, wanted.broker}];
+    auto now = wanted;
+    for (const auto& filter : known.filters)
+      if (std::find(now.filters.begin(), now.filters.end(), filter) == now.filters.end())
+        now.filters.push_back(filter);
+    now.epoch = known.epoch + 1;
+    now.settled = false;
+    return known = now;
+  }
+  result<void> settle(const session_record& confirmed) override {
+    if (auto failure = next(database_->session_failures); failure.code != errc::none)
+      return failure;
+    const auto known = database_->sessions.find({confirmed.client_id, confirmed.broker});
+    if (known == database_->sessions.end() || known->second.epoch != confirmed.epoch)
+      return {};
+    if (confirmed.filters.empty()) {
+      database_->sessions.erase(known);
+    } else {
+      known->second.filters = confirmed.filters;
+      known->second.settled = true;
+    }
+    return {};
+  }
+  result<std::vector<session_record>> sessions() override {
+    if (auto failure = next(database_->session_failures); failure.code != errc::none)
+      return failure;
+    std::vector<session_record> all;
+    for (const auto& [unused, record] : database_->sessions)
+      all.push_back(record);
+    return all;
+  }
+
   result<std::vector<storage::frame_outcome>> write(std::span<const record::frame_view* const> frames) override {
     if (auto failure = next(database_->write_failures); failure.code != errc::none)
       return failure;

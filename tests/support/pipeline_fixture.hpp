@@ -19,6 +19,8 @@ protected:
   ~pipeline_fixture() override {
     for (const auto& each : ingestors)
       caf::anon_send_exit(each, caf::exit_reason::kill);
+    if (retirer)
+      caf::anon_send_exit(retirer, caf::exit_reason::kill);
     for (const auto& each : {writer, other_writer})
       if (each)
         caf::anon_send_exit(each, caf::exit_reason::kill);
@@ -29,6 +31,8 @@ protected:
     writer = make_writer(0, demand_max);
     for (const auto& each : ingestors)
       introduce(each);
+    if (retirer)
+      introduce(retirer);
     return writer;
   }
   /// And of lane 1; set pipeline.writers first.
@@ -65,11 +69,28 @@ protected:
     return ingestors.back();
   }
 
+  /// The ingestor that retires sessions, those of `retired` client ids.
+  messages::ingestor_actor spawn_retirer(std::shared_ptr<broker_script> broker) {
+    actors::ingestor_config config;
+    config.name = "p/ingestor/retiring";
+    config.pipeline = pipeline;
+    config.open_session = scripted(std::move(broker));
+    config.board = board.retirement("p");
+    config.pipeline_board = board.pipeline("p");
+    config.retirement.emplace();
+    config.retirement->fate = [this](const session_record& session) { return fate(session); };
+    config.retirement->board = board.retirement("p");
+    retirer = system.spawn(actors::ingestor, config);
+    introduce(retirer);
+    return retirer;
+  }
+
   void introduce(const messages::ingestor_actor& ingestor) {
     const messages::batch_writer_actor* const lanes[] = {&writer, &other_writer};
     for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane)
       if (*lanes[lane])
-        caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(*lanes[lane]));
+        caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(*lanes[lane]),
+                       link_version);
   }
 
   /// Payloads {"id":"<from>"} up to and including <to>.
@@ -93,6 +114,12 @@ protected:
   messages::batch_writer_actor writer;
   messages::batch_writer_actor other_writer;
   std::vector<messages::ingestor_actor> ingestors;
+  messages::ingestor_actor retirer;
+  std::uint16_t link_version = messages::link_version; ///< of the batch-writers' node
+  /// What becomes of sessions; by default none is retired.
+  std::function<config::session_fate(const session_record&)> fate = [](const session_record&) {
+    return config::session_fate{};
+  };
 };
 
 } // namespace penstock::testing

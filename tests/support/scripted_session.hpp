@@ -13,16 +13,29 @@ namespace penstock::testing {
 
 /// What the test sees of all sessions that were opened, and how it speaks to the last one.
 struct broker_script {
-  std::vector<std::string> installations; ///< one for each session that was opened
-  std::vector<sequence> released;         ///< in the order of the calls
+  std::vector<actors::session_request> requests; ///< one for each session that was opened
+  std::vector<sequence> released;                ///< in the order of the calls
   bool started = false;
   bool paused = false;
   bool hold_pause = false; ///< the test confirms pauses itself, by pause_done
   std::function<void()> pause_done;
   bool stopped = false;
+  bool forgotten = false; ///< stopped, and the broker was to end the session
   bool open = false;
   sequence last = 0;
   actors::session_handlers handlers;
+
+  void connect(std::uint8_t protocol = 5) {
+    mqtt::connection_state state;
+    state.connected = true;
+    state.session_present = true;
+    state.protocol = protocol;
+    handlers.on_state(state);
+  }
+  void disconnect() { handlers.on_state({}); }
+  /// All that was to be subscribed to, or not any more, is confirmed; but for `refused`.
+  void settle(const std::string& refused = "") { handlers.on_settled(refused); }
+  void drain() { handlers.on_drained(); }
 
   /// Messages of one burst; each payload becomes one message on `topic`.
   void deliver(const std::string& topic, const std::vector<std::string>& payloads, wall_time arrived = wall_now()) {
@@ -51,6 +64,7 @@ public:
     : script_(std::move(script)) {
     script_->handlers = std::move(handlers);
     script_->open = true;
+    script_->stopped = script_->forgotten = false;
     script_->last = 0;
   }
   ~scripted_session() override {
@@ -71,14 +85,18 @@ public:
     script_->stopped = true;
     done();
   }
+  void forget(std::function<void()> done) override {
+    script_->forgotten = true;
+    done();
+  }
 
 private:
   std::shared_ptr<broker_script> script_;
 };
 
 inline actors::session_factory scripted(std::shared_ptr<broker_script> script) {
-  return [script](const std::string& installation, actors::session_handlers handlers) {
-    script->installations.push_back(installation);
+  return [script](actors::session_request request, actors::session_handlers handlers) {
+    script->requests.push_back(std::move(request));
     return std::make_unique<scripted_session>(script, std::move(handlers));
   };
 }

@@ -25,5 +25,16 @@ TEST(shards, have_a_text_that_is_read_again) {
     EXPECT_EQ(parse_shard(text), std::nullopt) << text;
 }
 
+TEST(shards, of_others_are_those_that_living_processes_own) {
+  using namespace std::chrono_literals;
+  storage::cluster_snapshot seen;
+  for (const auto& [name, left] : {std::pair{"me", 1s}, {"alive", 1s}, {"dead", -1s}})
+    seen.nodes.push_back({name, std::string{name} + "-instance", "", "", {}, "", false, left});
+  std::uint32_t shard = 0;
+  for (const char* owner : {"me-instance", "alive-instance", "dead-instance", ""})
+    seen.shards.push_back({{"telemetry", shard++}, "", owner, 1, ""});
+  EXPECT_THAT(shards_of_others(seen, "me-instance"), ::testing::ElementsAre(storage::shard_id{"telemetry", 1}));
+}
+
 } // namespace
 } // namespace penstock::cluster

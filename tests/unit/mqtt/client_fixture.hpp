@@ -102,7 +102,9 @@ struct recorder {
   std::map<std::uint64_t, std::uint8_t> published;   ///< done
   std::map<std::uint64_t, std::uint8_t> past_pubrec; ///< with release_by_caller
   std::size_t publish_reports = 0;
-  std::size_t dials_wanted = 0; ///< with on_request
+  std::size_t dials_wanted = 0;     ///< with on_request
+  std::vector<std::string> settled; ///< what was refused, for each connection
+  bool drained = false;
   bool stopped = false;
 
   client_handlers handlers() {
@@ -123,6 +125,16 @@ struct recorder {
             [this] {
               const std::lock_guard lock{mutex};
               ++dials_wanted;
+              changed.notify_all();
+            },
+            [this](const std::string& refused) {
+              const std::lock_guard lock{mutex};
+              settled.push_back(refused);
+              changed.notify_all();
+            },
+            [this] {
+              const std::lock_guard lock{mutex};
+              drained = true;
               changed.notify_all();
             }};
   }

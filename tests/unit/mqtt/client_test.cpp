@@ -443,5 +443,65 @@ TEST(client_tls, refuses_an_unknown_authority_and_names_files_it_cannot_read) {
   EXPECT_THAT(blind.seen.now().reason->message, HasSubstr("/nonexistent/ca.pem"));
 }
 
+// --- the end of a session
+// ---------------------------------------------------------------------------------------------
+
+TEST(client, is_unsubscribed_from_what_a_former_configuration_left) {
+  test_broker broker;
+  io_thread io;
+  for (const std::string filter : {"old/+", "$share/g/old/+"}) {
+    {
+      party former{io, broker.options("receiver", {filter})};
+      ASSERT_TRUE(former.connected());
+      former.stop();
+    }
+    auto options = broker.options("receiver", {"new"});
+    options.unsubscriptions = {filter};
+    party receiver{io, options};
+    ASSERT_TRUE(receiver.seen.await([&] { return receiver.seen.settled == std::vector<std::string>{""}; }));
+    party sender{io, broker.options("sender")};
+    sender.mqtt.publish({{"old/1", "old", 1, false, 1}, {"new", "new", 1, false, 2}});
+    ASSERT_TRUE(receiver.received(1));
+    EXPECT_THAT(receiver.seen.payloads(), ElementsAre("new"));
+    receiver.mqtt.release(1);
+    receiver.stop();
+  }
+}
+
+/// mosquitto hands out what is queued only as the window allows.
+TEST(client, is_drained_when_the_broker_has_nothing_more_and_has_the_session_ended) {
+  test_broker broker{{"max_inflight_messages 20", "max_queued_messages 0"}};
+  io_thread io;
+  for (const std::uint8_t qos : {1, 2}) {
+    auto options = broker.options("receiver", {"t"});
+    {
+      party receiver{io, options};
+      ASSERT_TRUE(receiver.connected());
+      receiver.stop();
+    }
+    party sender{io, broker.options("sender")};
+    sender.mqtt.publish(numbered(0, 500, qos));
+    ASSERT_TRUE(sender.published(500));
+    options.subscriptions = {};
+    options.unsubscriptions = {"t"};
+    options.drained_after = 50ms;
+    party drain{io, options};
+    std::size_t released = 0;
+    while (!drain.seen.await_for(5ms, [&] { return drain.seen.drained; })) {
+      released = drain.seen.count();
+      drain.mqtt.release(released);
+    }
+    EXPECT_EQ(released, 500u) << "it is drained once all is released";
+    EXPECT_EQ(drain.seen.count(), 500u);
+    drain.mqtt.stop(drain.seen.on_stopped(), true);
+    ASSERT_TRUE(drain.seen.await([&] { return drain.seen.stopped; }));
+    party after{io, broker.options("receiver", {"u"})};
+    ASSERT_TRUE(after.connected());
+    EXPECT_FALSE(after.seen.now().session_present);
+    after.mqtt.stop(after.seen.on_stopped(), true);
+    ASSERT_TRUE(after.seen.await([&] { return after.seen.stopped; }));
+  }
+}
+
 } // namespace
 } // namespace penstock::mqtt

@@ -67,6 +67,27 @@ public:
     encode_suback(bytes, {id, reasons}, client().protocol());
     return send(bytes);
   }
+  std::vector<std::string> unsubscribe() {
+    take();
+    packet_view packet = next();
+    auto decoded = decode_unsubscribe(packet, client().protocol());
+    EXPECT_TRUE(decoded);
+    std::vector<std::string> filters;
+    if (decoded)
+      filters.assign(decoded->filters.begin(), decoded->filters.end());
+    pending_.erase(0, packet.size);
+    return filters;
+  }
+  std::optional<error> send_unsuback(std::uint16_t id, const std::string& reasons) {
+    std::string bytes;
+    encode_unsuback(bytes, {id, reasons}, client().protocol());
+    return send(bytes);
+  }
+  std::optional<error> answer_ping() {
+    std::string bytes;
+    encode_pingresp(bytes);
+    return send(bytes);
+  }
   std::optional<error> publish(std::string_view topic, std::string_view payload, std::uint8_t qos, std::uint16_t id = 0,
                                bool duplicate = false) {
     std::string bytes;

@@ -337,6 +337,20 @@ TEST(board, forgets_pipelines_and_shards_that_are_gone) {
   EXPECT_TRUE(ready(seen).ready);
 }
 
+TEST(board, what_is_drained_is_part_of_the_pipelines_account_and_of_no_shards) {
+  board board;
+  board.shard("in", 0)->apply({.received = 3, .committed = 3});
+  board.retirement("in")->apply({.received = 5, .committed = 2, .dead_lettered = 1, .in_flight = 2});
+  board.retirement("in")->show(7);
+  const auto seen = look(board).pipelines.at(0);
+  EXPECT_EQ(seen.account.received, 8u);
+  EXPECT_TRUE(seen.account.balanced());
+  EXPECT_EQ(seen.shards.at(0).account.received, 3u);
+  EXPECT_EQ(seen.retirement.sessions, 7u);
+  EXPECT_EQ(seen.retirement.drained.account.dead_lettered, 1u);
+  EXPECT_THAT(unready_of(seen), ::testing::Not(::testing::Contains(::testing::HasSubstr("retir"))));
+}
+
 TEST(board, notes_what_an_operator_has_paused) {
   board board;
   const auto shard = board.shard("in", 1);
@@ -345,6 +359,8 @@ TEST(board, notes_what_an_operator_has_paused) {
   EXPECT_THAT(told.ingest, ElementsAre(std::pair{std::string{"in"}, 1u}));
   EXPECT_THAT(told.publish, ElementsAre("out"));
   EXPECT_TRUE(shard->paused() && pipeline->paused());
+  EXPECT_THAT(told.retiring, ElementsAre("in"));
+  EXPECT_TRUE(board.retirement("in")->paused());
   told = board.pause("out", false);
   EXPECT_THAT(told.ingest, IsEmpty());
   EXPECT_TRUE(shard->paused() && !pipeline->paused());

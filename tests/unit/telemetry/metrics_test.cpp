@@ -96,6 +96,7 @@ TEST(metrics, show_connections_lag_and_restarts) {
   EXPECT_EQ(samples.at(R"(penstock_connected{pipeline="telemetry",shard="0"})"), 1);
   EXPECT_EQ(samples.at(R"(penstock_connected{pipeline="telemetry",shard="1"})"), 0);
   EXPECT_EQ(samples.at(R"(penstock_sessions_lost_total{pipeline="telemetry",shard="1"})"), 1);
+  EXPECT_EQ(samples.at(R"(penstock_sessions_retiring{pipeline="telemetry"})"), 3);
   EXPECT_EQ(samples.at(R"(penstock_writer_state{pipeline="telemetry",state="waiting"})"), 1);
   EXPECT_EQ(samples.at(R"(penstock_writer_state{pipeline="telemetry",state="running"})"), 0);
   EXPECT_EQ(samples.at(R"(penstock_actor_restarts_total{actor="telemetry/ingestor/0"})"), 1);

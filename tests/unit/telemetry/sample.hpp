@@ -28,6 +28,7 @@ inline snapshot sample() {
   board.pipeline("telemetry")->latency(3ms, 1'234'000);
   board.pipeline("telemetry")->latency(40ms, 500);
   writer->failed("database_busy: locked", noon - 1s);
+  board.retirement("telemetry")->show(3);
   board.actor_up("telemetry/ingestor/0", "ingestor");
   board.actor_down("telemetry/ingestor/0", "killed");
   board.actor_up("telemetry/ingestor/0", "ingestor");

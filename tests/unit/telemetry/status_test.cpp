@@ -62,6 +62,7 @@ TEST(status_json, has_what_the_board_knows) {
   EXPECT_EQ(pipeline["writer"]["last_error_at"], "2026-03-01T11:59:59.000Z");
   EXPECT_NEAR(pipeline["latency_ms"]["p50"].get<double>(), 3, 0.05);
   EXPECT_EQ(pipeline["shards"][1]["connection_reason"], "connection_lost: reset by \"peer\"\n");
+  EXPECT_EQ(pipeline["retirement"]["sessions"], 3);
   EXPECT_EQ(status["actors"]["telemetry/ingestor/0"]["restarts"], 1);
   EXPECT_EQ(status["brokers"]["main"]["port"], 1883);
   EXPECT_EQ(status["cluster"]["links"]["b"]["up"], true);
@@ -153,6 +154,7 @@ TEST(status_text, shows_what_is_wrong) {
   EXPECT_THAT(text, HasSubstr("  down\n"));
   EXPECT_THAT(text, HasSubstr("killed"));
   EXPECT_THAT(text, HasSubstr("1.2 s")) << "the lag";
+  EXPECT_THAT(text, HasSubstr("RETIRING 3 sessions that no shard has any more"));
 }
 
 TEST(status_text, tells_what_came_of_a_configuration_that_was_read_again) {
