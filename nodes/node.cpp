@@ -2,10 +2,10 @@
 
 #include "actors/links.hpp"
 #include "cluster/membership.hpp"
+#include "cluster/neighbours.hpp"
 #include "cluster/shards.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
-#include "config/value.hpp"
 #include "nodes/agent_child.hpp"
 #include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
@@ -128,7 +128,6 @@ struct node::impl {
   void put_in_force();
   node_context context() { return {in_force.load(), id, board, io, directory, embedded_brokers, leases}; }
   actors::child_spec membership_child(const std::string& instance);
-  void tell_agent(const storage::cluster_snapshot& seen, const std::string& instance);
 
   void refuse(const std::vector<std::string>& problems);
   void take(const config::reload_plan& plan);
@@ -198,23 +197,6 @@ void node::impl::put_in_force() {
   in_force.store(std::move(whole));
 }
 
-/// Who else there is, and which lanes are ours.
-void node::impl::tell_agent(const storage::cluster_snapshot& seen, const std::string& instance) {
-  const auto agent = directory.find("agent");
-  if (!agent)
-    return;
-  auto known = std::make_shared<messages::neighbours>();
-  for (const auto& node : seen.nodes) {
-    const auto address = config::parse_address(node.address);
-    if (node.instance != instance && node.lease_left.count() > 0 && address)
-      known->peers.push_back({node.name, node.instance, address->host, address->port});
-  }
-  for (const auto& [id, epoch] : leases->ours())
-    if (cluster::is_lane(id))
-      known->own[{cluster::pipeline_of(id), id.shard}] = epoch;
-  caf::anon_send(agent, messages::neighbours_ptr{std::move(known)});
-}
-
 actors::child_spec node::impl::membership_child(const std::string& instance) {
   const auto& node = configuration.node;
   cluster::membership_config config;
@@ -247,7 +229,10 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
     stop_shard(context(), shard, std::move(on_done));
   };
   config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
-  config.on_seen = [this, instance](const storage::cluster_snapshot& seen) { tell_agent(seen, instance); };
+  config.on_seen = [this, instance](const storage::cluster_snapshot& seen) {
+    if (const auto agent = directory.find("agent"))
+      caf::anon_send(agent, cluster::neighbours_of(seen, instance, leases->ours()));
+  };
   config.on_released = [this] {
     if (const auto agent = directory.find("agent"))
       caf::anon_send(agent, messages::detach_atom_v);
