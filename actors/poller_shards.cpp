@@ -284,6 +284,9 @@ result<std::vector<storage::claimed_record>> poller_state::claims_to_resume(std:
     if (claim.unrecorded)
       claims->push_back(claim.unrecorded->record);
   std::sort(claims->begin(), claims->end(), [](const auto& left, const auto& right) { return left.seq < right.seq; });
+  // They are read behind the transaction that has checked the epoch.
+  if (!claims->empty() && claims->back().seq > shard.ledger.claimed_seq())
+    return error{errc::fenced, "another process has claimed rows of shard " + std::to_string(number) + " meanwhile"};
   return claims;
 }
 
