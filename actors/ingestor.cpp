@@ -53,6 +53,10 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
     return;
   if (lane.writer)
     on_down(lane.writer.address()); // its end was not heard of yet
+  // One that is to end, and has detached, may never commit what it still has: that goes before what follows.
+  for (auto& [where, frame] : sent)
+    if (where.lane == index && frame.to != caf::actor_cast<caf::actor_addr>(announced))
+      frame.unsent = true;
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
   lane.keeps_sessions = version >= sessions_version;
   self->monitor(lane.writer);
@@ -85,18 +89,29 @@ void ingestor_state::on_down(const caf::actor_addr& writer) {
   close_when_done();
 }
 
+/// Records that the batch-writer of a lane has, or will have.
+std::uint64_t ingestor_state::outstanding(std::uint32_t lane) const {
+  std::uint64_t records = 0;
+  for (const auto& [where, frame] : sent)
+    if (where.lane == lane && !frame.unsent && frame.to == lanes[lane].writer.address())
+      records += frame.messages;
+  return records;
+}
+
 /// Demand of a former batch-writer may still be on its way.
 bool ingestor_state::comes_from_writer_of(std::uint32_t index) const {
   return index < lanes.size() && lanes[index].writer &&
          lanes[index].writer.address() == caf::actor_cast<caf::actor_addr>(self->current_sender());
 }
 
+/// Where two batch-writers were announced in turn, one may answer twice: what was sent by its first answer is not known
+/// to the second.
 void ingestor_state::on_attached(const attached& message) {
   if (!comes_from_writer_of(message.lane))
     return;
   auto& demand = lanes[message.lane].demand;
   demand.reset();
-  demand.grant(message.records);
+  demand.grant(message.records - std::min<std::uint64_t>(message.records, outstanding(message.lane)));
   installation = message.installation;
   if (message.lane == 0 && !stopping)
     want_session();

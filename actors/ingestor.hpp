@@ -131,6 +131,7 @@ struct ingestor_state {
   void send(const part& where, sent_frame& frame);
   bool resend_frames();
   bool comes_from_writer_of(std::uint32_t lane) const;
+  std::uint64_t outstanding(std::uint32_t lane) const;
   std::uint32_t decode_up_to(std::uint32_t messages_max);
   void close_when_done();
   void show();

@@ -404,8 +404,8 @@ poller_actor::behavior_type poller(poller_actor::stateful_pointer<poller_state> 
   state.config = std::move(config);
   state.waits = std::make_unique<backoff>(state.config.retry_min, state.config.retry_max, self->id());
   for (std::uint32_t number = 0; number < state.config.pipeline.shards; ++number) {
-    state.shards.emplace_back(state.config.pipeline.in_flight_max);
-    state.config.shards[number]->begin(); // of what a predecessor had in flight nothing is known yet
+    auto& shard = state.shards.emplace_back(state.config.pipeline.in_flight_max);
+    shard.account = state.config.shards[number]->begin(); // of what a predecessor had in flight nothing is known yet
   }
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_publisher_down(down.source); });
   on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });

@@ -93,9 +93,10 @@ struct poller_state {
     bool has_open() const; ///< something whose end is not recorded
     claim_ledger ledger;
     messages::publisher_actor publisher;
-    std::uint64_t incarnation = 0;
-    bool adopted = false; ///< `epoch` is the one that was raised last, as far as this process knows
-    bool leaving = false; ///< its publisher has detached
+    std::uint64_t incarnation = 0; ///< of its session
+    std::uint64_t account = 0;     ///< the number of this poller on the shard's board
+    bool adopted = false;          ///< `epoch` is the one that was raised last, as far as this process knows
+    bool leaving = false;          ///< its publisher has detached
     monotonic leaving_since;
     std::uint64_t epoch = 0;
     std::uint64_t settled_seq = 0; ///< as it was adopted

@@ -298,6 +298,7 @@ void poller_state::show(round& now) {
     if (!shards[number].adopted)
       continue;
     now.deltas[number].in_flight = shards[number].ledger.open();
+    now.deltas[number].incarnation = shards[number].account;
     config.shards[number]->apply(now.deltas[number]);
     config.shards[number]->backlog(shards[number].pending.size());
   }

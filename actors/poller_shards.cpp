@@ -156,7 +156,7 @@ void poller_state::begin(const storage::adopted_shard& adopted) {
   shard.failures.clear();
   shard.ended.clear();
   shard.sent = 0;
-  config.shards[adopted.shard]->begin();
+  config.shards[adopted.shard]->begin(shard.account);
   welcome(shard);
 }
 
@@ -186,7 +186,7 @@ void poller_state::forget(shard_state& shard) {
   shard.failures.clear();
   shard.ended.clear();
   shard.sent = 0;
-  config.shards[static_cast<std::size_t>(&shard - shards.data())]->begin();
+  config.shards[static_cast<std::size_t>(&shard - shards.data())]->begin(shard.account);
   if (const auto publisher = std::exchange(shard.publisher, nullptr))
     self->send(publisher, adopted{{}, ++shard.incarnation});
 }
@@ -284,6 +284,9 @@ result<std::vector<storage::claimed_record>> poller_state::claims_to_resume(std:
     if (claim.unrecorded)
       claims->push_back(claim.unrecorded->record);
   std::sort(claims->begin(), claims->end(), [](const auto& left, const auto& right) { return left.seq < right.seq; });
+  // They are read behind the transaction that has checked the epoch.
+  if (!claims->empty() && claims->back().seq > shard.ledger.claimed_seq())
+    return error{errc::fenced, "another process has claimed rows of shard " + std::to_string(number) + " meanwhile"};
   return claims;
 }
 
@@ -304,7 +307,7 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
   shard.ledger.resume_from(open);
   auto former = std::move(shard.claims);
   shard.claims.clear();
-  config.shards[number]->begin();
+  config.shards[number]->begin(shard.account);
   auto handshakes = std::make_shared<std::vector<mqtt::resumption>>();
   telemetry::publish_delta delta;
   std::size_t counted_sent = 0;
@@ -329,6 +332,7 @@ result<void> poller_state::resume(std::uint32_t number, const connected& session
     }
   }
   delta.in_flight = shard.ledger.open();
+  delta.incarnation = shard.account;
   config.shards[number]->apply(delta);
   if (!claims->empty() && session.session_present)
     log::info(component, config.name, "shard {}: {} handshakes go on", number, claims->size());

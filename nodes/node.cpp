@@ -2,11 +2,11 @@
 
 #include "actors/links.hpp"
 #include "cluster/membership.hpp"
+#include "cluster/neighbours.hpp"
 #include "cluster/shards.hpp"
 #include "config/findings.hpp"
 #include "config/reload.hpp"
 #include "config/session_fate.hpp"
-#include "config/value.hpp"
 #include "nodes/agent_child.hpp"
 #include "nodes/check.hpp"
 #include "nodes/dead_letter_routes.hpp"
@@ -122,7 +122,6 @@ struct node::impl {
     return {in_force.load(), [this] { return in_force.load(); }, id, board, io, directory, embedded_brokers, leases};
   }
   actors::child_spec membership_child(const std::string& instance);
-  void tell_agent(const storage::cluster_snapshot& seen, const std::string& instance);
 
   void refuse(const std::vector<std::string>& problems);
   void take(const config::reload_plan& plan);
@@ -192,23 +191,6 @@ void node::impl::put_in_force() {
   in_force.store(std::move(whole));
 }
 
-/// Who else there is, and which lanes are ours.
-void node::impl::tell_agent(const storage::cluster_snapshot& seen, const std::string& instance) {
-  const auto agent = directory.find("agent");
-  if (!agent)
-    return;
-  auto known = std::make_shared<messages::neighbours>();
-  for (const auto& node : seen.nodes) {
-    const auto address = config::parse_address(node.address);
-    if (node.instance != instance && node.lease_left.count() > 0 && address)
-      known->peers.push_back({node.name, node.instance, address->host, address->port});
-  }
-  for (const auto& [id, epoch] : leases->ours())
-    if (cluster::is_lane(id))
-      known->own[{cluster::pipeline_of(id), id.shard}] = epoch;
-  caf::anon_send(agent, messages::neighbours_ptr{std::move(known)});
-}
-
 actors::child_spec node::impl::membership_child(const std::string& instance) {
   const auto& node = configuration.node;
   cluster::membership_config config;
@@ -243,7 +225,8 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) {
     leases->seen(cluster::shards_of_others(seen, instance));
-    tell_agent(seen, instance);
+    if (const auto agent = directory.find("agent"))
+      caf::anon_send(agent, cluster::neighbours_of(seen, instance, leases->ours()));
   };
   config.on_released = [this] {
     if (const auto agent = directory.find("agent"))

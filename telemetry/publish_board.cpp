@@ -15,16 +15,23 @@ publish_account& publish_account::operator+=(const publish_account& other) {
 
 publish_shard_board::publish_shard_board(std::uint32_t shard) { status_.shard = shard; }
 
-void publish_shard_board::begin() {
+std::uint64_t publish_shard_board::begin(std::uint64_t incarnation) {
   std::lock_guard lock{mutex_};
+  if (incarnation == 0)
+    incarnation = ++incarnation_;
+  else if (incarnation != incarnation_)
+    return incarnation;
   // What was in flight is claimed anew by whoever resumes it.
   status_.account.claimed -= status_.account.in_flight;
   status_.account.in_flight = 0;
   status_.backlog = 0;
+  return incarnation;
 }
 
 void publish_shard_board::apply(const publish_delta& delta, monotonic now) {
   std::lock_guard lock{mutex_};
+  if (delta.incarnation != 0 && delta.incarnation != incarnation_)
+    return;
   status_.account.claimed += delta.claimed;
   status_.account.sent += delta.sent;
   status_.account.refused += delta.refused;

@@ -35,8 +35,9 @@ struct publish_delta {
   std::uint64_t sent = 0;
   std::uint64_t refused = 0;
   std::uint64_t held = 0;
-  std::uint64_t reclaimed = 0; ///< sent again under a new packet id
-  std::uint64_t in_flight = 0; ///< not a delta
+  std::uint64_t reclaimed = 0;   ///< sent again under a new packet id
+  std::uint64_t in_flight = 0;   ///< not a delta
+  std::uint64_t incarnation = 0; ///< of `begin`; a former one is not heard any more. 0: whichever it is
 };
 
 struct publish_shard_status {
@@ -76,8 +77,9 @@ struct publish_status : worker_status {
 class publish_shard_board {
 public:
   explicit publish_shard_board(std::uint32_t shard);
-  /// What is in flight is counted anew, by what the tracking table says.
-  void begin();
+  /// What is in flight is counted anew, by what the tracking table says. A poller that starts has no number yet, and
+  /// gets one; of a former poller, which may still wait for a database, nothing is heard any more.
+  std::uint64_t begin(std::uint64_t incarnation = 0);
   void apply(const publish_delta& delta, monotonic now = std::chrono::steady_clock::now());
   void backlog(std::uint64_t rows);
   void lag(std::chrono::microseconds row_to_acknowledgement);
@@ -90,6 +92,7 @@ public:
 private:
   mutable std::mutex mutex_;
   publish_shard_status status_;
+  std::uint64_t incarnation_ = 0;
   rate_meter sent_;
 };
 

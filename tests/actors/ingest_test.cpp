@@ -167,6 +167,35 @@ TEST_F(demand_test, what_a_former_writer_demands_is_not_spent_on_the_new_one) {
   EXPECT_THAT(seen->frames, IsEmpty());
 }
 
+TEST_F(demand_test, a_second_answer_to_an_attach_doubles_no_demand) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  // It was announced, another in its place, and it again: it answers twice, before it has seen what was sent.
+  send_from(writer, messages::attached{0, "installation", 10});
+  broker->deliver("t/1", payloads(5, 20));
+  settle();
+  EXPECT_THAT(seen->frames, ElementsAre(4, 6));
+}
+
+TEST_F(demand_test, what_a_writer_that_is_to_end_still_has_goes_to_the_next_one_before_what_follows) {
+  attach(10);
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  const auto former = writer;
+  const auto ends = testing::ended_at_scope_exit{caf::actor_cast<caf::actor>(former)};
+  send_from(former, messages::detach_atom_v, 0u);
+  auto seen_by_next = std::make_shared<scripted_writer_state>();
+  writer = system.spawn(scripted_writer, seen_by_next);
+  introduce(ingestor);
+  broker->deliver("t/1", payloads(5, 6));
+  settle();
+  send_from(writer, messages::attached{0, "installation", 10});
+  settle();
+  EXPECT_THAT(seen_by_next->frames, ElementsAre(4, 2));
+  EXPECT_EQ(seen_by_next->chunks[0], seen->chunks[0]);
+}
+
 TEST_F(demand_test, an_ingestor_that_is_asked_to_detach_sends_nothing_more_and_waits_for_the_commits) {
   attach(10);
   broker->deliver("t/1", payloads(1, 4));

@@ -261,6 +261,23 @@ TEST_F(publish_test, after_a_connack_nothing_goes_on_before_the_epoch_was_checke
   EXPECT_FALSE(script->open);
 }
 
+TEST_F(publish_test, claims_of_a_successor_are_not_resumed) {
+  begin();
+  caf::anon_send_exit(poller, caf::exit_reason::kill);
+  settle();
+  spawn_poller();
+  ASSERT_TRUE(script->dialled);
+  storage::claimed_record claim; // behind the check of the epoch, before the claims are read
+  claim.record_id = "99";
+  claim.seq = 50;
+  claim.packet_id = 9;
+  records->records["99/"] = {claim, "claimed", 7};
+  script->connect(true);
+  settle();
+  EXPECT_FALSE(script->open);
+  EXPECT_THAT(status().reason, HasSubstr("another process"));
+}
+
 TEST_F(publish_test, a_fenced_poller_takes_over_when_its_successor_is_silent) {
   begin();
   records->shards.at(0).epoch = 7;

@@ -95,6 +95,10 @@ void broker::on_packet(const std::shared_ptr<wire>& from, const packet_view& pac
   }
   if (packet.type == packet_type::pubrel)
     return on_pubrel(*from, mine, mqtt::decode_ack(packet, v5)->packet_id);
+  if (packet.type == packet_type::subscribe)
+    return on_subscribe(*from, mine, packet);
+  if (packet.type == packet_type::puback || packet.type == packet_type::pubrec || packet.type == packet_type::pubcomp)
+    return mine.outbox.on_ack(*mqtt::decode_ack(packet, v5), from->to_client);
   if (packet.type == packet_type::pingreq)
     return mqtt::encode_pingresp(from->to_client);
   if (packet.type == packet_type::disconnect)
@@ -106,10 +110,11 @@ void broker::on_connect(const std::shared_ptr<wire>& from, const packet_view& pa
   const auto asked = mqtt::decode_connect(packet);
   from->client_id = std::string{asked->client_id};
   const bool present = sessions_.contains(from->client_id);
-  auto& mine = sessions_[from->client_id];
+  auto& mine = sessions_.try_emplace(from->client_id, session{{}, {}, sim::outbox{world_}}).first->second;
   if (const auto former = mine.connection.lock(); former && former->broker_open) {
     world_.count("take-overs");
-    mqtt::encode(former->to_client, mqtt::disconnect_packet{0x8E, {}}, v5);
+    if (!world_.given().silent_take_over)
+      mqtt::encode(former->to_client, mqtt::disconnect_packet{0x8E, {}}, v5);
     close(*former);
   }
   mine.connection = from;
@@ -117,7 +122,48 @@ void broker::on_connect(const std::shared_ptr<wire>& from, const packet_view& pa
   answer.session_present = present;
   answer.receive_maximum = world_.given().window;
   mqtt::encode(from->to_client, answer, v5);
+  mine.outbox.resume(asked->receive_maximum, from->to_client);
+  mine.outbox.send(from->to_client);
 }
+
+// --- to subscribers
+
+void broker::on_subscribe(wire& from, session& of, const packet_view& packet) {
+  const auto asked = mqtt::decode_subscribe(packet, v5);
+  of.outbox.subscribed = true;
+  const std::string granted(asked->subscriptions.size(), static_cast<char>(world_.given().qos));
+  mqtt::encode_suback(from.to_client, mqtt::suback_packet{asked->packet_id, granted}, v5);
+}
+
+bool broker::has_subscribers() const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [](const auto& each) { return each.second.outbox.subscribed; });
+}
+
+/// Brokers differ in whether they deal to sessions that are away.
+void broker::accept(std::int64_t number) {
+  std::vector<session*> all;
+  std::vector<session*> present;
+  for (auto& [unused, each] : sessions_) {
+    if (!each.outbox.subscribed)
+      continue;
+    all.push_back(&each);
+    if (!each.connection.expired())
+      present.push_back(&each);
+  }
+  const auto& able = present.empty() || world_.chance().chance(300) ? all : present;
+  auto& chosen = *able[world_.chance().below(able.size())];
+  chosen.outbox.push(number);
+  if (const auto to = chosen.connection.lock(); to && to->broker_open && !to->cut)
+    chosen.outbox.send(to->to_client);
+}
+
+bool broker::has_delivered_all() const {
+  return std::all_of(sessions_.begin(), sessions_.end(),
+                     [](const auto& each) { return each.second.outbox.is_empty(); });
+}
+
+// --- from publishers
 
 void broker::on_publish(wire& from, session& of, const mqtt::publish_packet& message) {
   const std::string payload{message.payload};
@@ -211,6 +257,7 @@ void broker::forget_one() {
   auto chosen = sessions_.begin();
   std::advance(chosen, world_.chance().below(sessions_.size()));
   world_.trace("the broker forgets {}", chosen->first);
+  chosen->second.outbox.excuse_all();
   forgotten_.insert(shard_of(chosen->first));
   world_.the_databases().excuse_open_claims(shard_of(chosen->first), excused);
   if (const auto connection = chosen->second.connection.lock())

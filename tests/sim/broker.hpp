@@ -1,8 +1,10 @@
 // The broker of a simulation, packet by packet (MQTT 5): sessions that outlive their connections, take-over of a client
-// id, the receiver's end of QoS 1 and 2, and what a subscriber is dealt. It checks what reaches it.
+// id, the receiver's end of QoS 1 and 2; and for subscribers the sender's (outbox.hpp), with each message dealt to one
+// of them. It checks what reaches it.
 #pragma once
 
 #include "mqtt/codec.hpp"
+#include "tests/sim/outbox.hpp"
 #include "tests/sim/world.hpp"
 
 #include <cstdint>
@@ -47,13 +49,22 @@ public:
   /// A claim of a shard was committed: what its owner claims before he hears that the session is gone is lost with it.
   void note_claim(std::uint32_t shard, std::int64_t row);
 
+  // Messages for those that have subscribed.
+  bool has_subscribers() const;
+  /// Deals it to one of them.
+  void accept(std::int64_t number);
+  /// Nothing waits, and nothing is in flight.
+  bool has_delivered_all() const;
+
 private:
   struct session {
     std::weak_ptr<wire> connection;
     std::map<std::uint16_t, std::string> held; ///< payloads by packet id, whose PUBREL has not come
+    sim::outbox outbox;
   };
   void on_packet(const std::shared_ptr<wire>& from, const mqtt::packet_view& packet);
   void on_connect(const std::shared_ptr<wire>& from, const mqtt::packet_view& packet);
+  void on_subscribe(wire& from, session& of, const mqtt::packet_view& packet);
   void on_publish(wire& from, session& of, const mqtt::publish_packet& message);
   void on_pubrel(wire& from, session& of, std::uint16_t packet_id);
   void deliver(const std::string& payload);

@@ -1,6 +1,7 @@
 #include "tests/sim/client.hpp"
 
 #include "mqtt/reason.hpp"
+#include "tests/sim/databases.hpp"
 #include "tests/sim/process.hpp"
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace {
 constexpr auto connect_timeout = 5s;
 constexpr auto stop_timeout = 2s;
 constexpr auto may_dial_every = 100ms;
+constexpr auto stable_after = 2s;
+constexpr std::size_t bite_bytes = 64; ///< of a new connection, where no more may be held
 
 } // namespace
 
@@ -44,6 +47,7 @@ void client::want_to_dial() {
   if (!config_.session.on_request)
     return connect();
   now_in_ = phase::asked;
+  asked_step_ = world_.steps();
   handlers_.on_dial();
 }
 
@@ -52,7 +56,26 @@ void client::dial() {
     connect();
 }
 
+/// Who connects with a client id cuts off whoever else has it: so he is to know that the shard is his.
+void client::check_dial() const {
+  if (!owner_.alive)
+    return;
+  if (config_.session.on_request)
+    return check_confirmed(asked_step_, "dials");
+  if (taken_over_ && taken_by_.instance != owner_.name() &&
+      world_.the_databases().owner_of(config_.shard).epoch == taken_by_.epoch)
+    world_.violate(
+      fmt::format("{} was cut off by the owner of shard {}, and cuts it off in turn", owner_.name(), config_.shard));
+}
+
+void client::check_confirmed(std::uint64_t since, const char* what) const {
+  if (!world_.the_databases().is_confirmed(owner_.name(), config_.shard, since))
+    world_.violate(fmt::format("{} {} for shard {}, and does not know whether it is still its own", owner_.name(), what,
+                               config_.shard));
+}
+
 void client::connect() {
+  check_dial();
   now_in_ = phase::connecting;
   due_ = now() + connect_timeout;
   if (world_.is_cut(owner_, service::broker) && world_.chance().chance(500))
@@ -63,9 +86,11 @@ void client::connect() {
   write();
 }
 
+bool client::is_full() const { return conversation_.unreleased() >= config_.in_flight_messages_max; }
+
 bool client::reads() const {
   return now_in_ == phase::connecting || now_in_ == phase::stopping ||
-         (now_in_ == phase::connected && !paused_ && conversation_.unreleased() < config_.in_flight_messages_max);
+         (now_in_ == phase::connected && !paused_ && !is_full());
 }
 
 bool client::is_ended() const {
@@ -104,16 +129,27 @@ void client::act() {
 
 void client::read() {
   auto& waiting = connection_->to_client;
-  const auto most = world_.chance().chance(700) ? waiting.size() : 1 + world_.chance().below(waiting.size());
+  if (now_in_ == phase::stopping)
+    return waiting.clear();
+  auto most = world_.chance().chance(700) ? waiting.size() : 1 + world_.chance().below(waiting.size());
+  if (is_full())
+    most = std::min(most, bite_bytes);
   const auto bytes = std::make_shared<std::string>(pending_ + waiting.substr(0, most));
   waiting.erase(0, most);
   auto messages = std::make_shared<mqtt::burst>();
+  const bool was_full = is_full();
   const auto taken = conversation_.feed(*bytes, now(), *messages);
+  // With room for one more it reads once more, and that brings no more than Receive Maximum.
+  if (!was_full && conversation_.unreleased() >= 2 * std::uint64_t{config_.in_flight_messages_max})
+    world_.violate(
+      fmt::format("{} holds {} messages of shard {}", owner_.name(), conversation_.unreleased(), config_.shard));
   pending_ = bytes->substr(taken ? *taken : bytes->size());
   if (now_in_ == phase::connecting && conversation_.established() &&
       (conversation_.session_present() || conversation_.subscribed())) {
     now_in_ = phase::connected;
-    pauses_.reset();
+    settled_told_ = false;
+    connected_at_ = now();
+    connected_step_ = world_.steps();
     report(true, std::nullopt);
     conversation_.session_loss_told();
   }
@@ -125,8 +161,20 @@ void client::read() {
   }
   if (!taken)
     return fail(taken.error());
+  if (now_in_ == phase::connected && conversation_.settled() && !std::exchange(settled_told_, true) &&
+      handlers_.on_settled)
+    handlers_.on_settled(conversation_.unsubscribe_refusal());
   complete(conversation_.take_completions());
   write();
+  note_reading();
+}
+
+/// While nothing is read, nothing is expected of the broker.
+void client::note_reading() {
+  const bool held_back = now_in_ == phase::connected && !reads();
+  if (held_back_ && !held_back)
+    conversation_.reading_resumed(now());
+  held_back_ = held_back;
 }
 
 void client::write() {
@@ -171,8 +219,13 @@ void client::fail(const error& reason) {
     return;
   }
   if (now_in_ == phase::connected) {
-    taken_over_ = conversation_.broker_reason() == mqtt::reason::session_taken_over;
+    const bool was_stable = now() - connected_at_ >= stable_after;
+    const auto broker_reason = conversation_.broker_reason();
+    taken_over_ = broker_reason == mqtt::reason::session_taken_over || (broker_reason == 0 && !was_stable);
+    taken_by_ = world_.the_databases().owner_of(config_.shard);
     down_since_ = now();
+    if (was_stable)
+      pauses_.reset();
   }
   now_in_ = phase::waiting;
   drop();
@@ -182,6 +235,8 @@ void client::fail(const error& reason) {
 }
 
 void client::proceed(std::vector<mqtt::resumption> handshakes) {
+  if (owner_.alive && now_in_ == phase::connected)
+    check_confirmed(connected_step_, "publishes");
   for (auto& one : handshakes)
     conversation_.resume(std::move(one.message), one.state);
   conversation_.proceed();
@@ -204,15 +259,20 @@ void client::release_published(std::vector<std::uint16_t> packet_ids) {
 void client::release(sequence last) {
   conversation_.release(last);
   write();
+  note_reading();
 }
 
 void client::pause(std::function<void()> done) {
   paused_ = true;
+  note_reading();
   if (done)
     done();
 }
 
-void client::resume() { paused_ = false; }
+void client::resume() {
+  paused_ = false;
+  note_reading();
+}
 
 void client::stop(std::function<void()> done) {
   on_stopped_ = std::move(done);

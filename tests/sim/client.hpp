@@ -6,6 +6,7 @@
 #include "actors/session.hpp"
 #include "core/backoff.hpp"
 #include "mqtt/session.hpp"
+#include "storage/cluster_state.hpp"
 #include "tests/sim/broker.hpp"
 
 #include <functional>
@@ -16,6 +17,7 @@ namespace penstock::sim {
 
 struct client_config {
   mqtt::session_options session;
+  std::uint32_t shard = 0;
   std::uint32_t in_flight_messages_max = 20'000;
   std::function<bool(bool taken_over, monotonic since)> may_dial; ///< of mqtt::client_options
 };
@@ -36,6 +38,7 @@ public:
   void pause(std::function<void()> done) override;
   void resume() override;
   void stop(std::function<void()> done) override;
+  void forget(std::function<void()> done) override { stop(std::move(done)); } ///< no session is retired here
 
   /// Something is to be done now.
   bool has_event() const;
@@ -45,6 +48,8 @@ private:
   enum class phase : std::uint8_t { waiting, asked, connecting, connected, stopping, closed };
 
   void want_to_dial();
+  void check_dial() const;
+  void check_confirmed(std::uint64_t since, const char* what) const;
   void connect();
   void read();
   void write();
@@ -52,6 +57,8 @@ private:
   void drop();
   void report(bool connected, std::optional<error> reason);
   void complete(std::vector<mqtt::completion> done);
+  void note_reading();
+  bool is_full() const;
   bool reads() const;
   bool is_ended() const; ///< the connection, for whoever reads it
   monotonic now() const;
@@ -67,7 +74,13 @@ private:
   std::shared_ptr<wire> connection_;
   std::string pending_; ///< read, and not whole packets
   bool paused_ = false;
+  bool held_back_ = false;
+  bool settled_told_ = false; ///< of this connection
   bool taken_over_ = false;
+  std::uint64_t asked_step_ = 0;
+  std::uint64_t connected_step_ = 0;
+  storage::shard_owner taken_by_; ///< who owned the shard when it was taken over
+  monotonic connected_at_;
   monotonic down_since_;
   std::function<void()> on_stopped_;
 };

@@ -1,6 +1,7 @@
 #include "tests/sim/databases.hpp"
 
 #include "tests/sim/broker.hpp"
+#include "tests/sim/connection.hpp"
 #include "tests/sim/process.hpp"
 
 #include <utility>
@@ -8,24 +9,6 @@
 namespace penstock::sim {
 
 namespace {
-
-/// A connection of a node to a service.
-class connection {
-public:
-  connection(world& given, process& from, service to) : world_(given), from_(from), to_(to) {}
-
-protected:
-  template <class Effect>
-  auto ask(Effect effect) -> decltype(effect()) {
-    return world_.request(from_, to_, broken_, std::move(effect));
-  }
-  world& world_;
-  process& from_;
-
-private:
-  service to_;
-  bool broken_ = false;
-};
 
 class state_connection final : public storage::cluster_state, connection {
 public:
@@ -86,6 +69,7 @@ public:
       for (const auto& each : *mine) {
         world_.trace("{} adopts shard {} with epoch {}", from_.name(), each.shard, each.epoch);
         world_.the_databases().owners[each.shard] = {from_.name(), each.epoch};
+        confirm(each.shard);
       }
       return mine;
     });
@@ -97,9 +81,16 @@ public:
     return ask([&] { return database_.heartbeat(); });
   }
   result<void> check(std::span<const storage::shard_progress> shards) override {
-    return ask([&] { return database_.check(shards); });
+    return ask([&] {
+      auto done = database_.check(shards);
+      for (const auto& each : shards)
+        if (done)
+          confirm(each.shard);
+      return done;
+    });
   }
   result<bool> commit(const storage::tracking_changes& changes) override {
+    check_leases(changes);
     return ask([&] {
       auto done = database_.commit(changes);
       world_.trace("{} commits {} claims, {} ends: {}", from_.name(), changes.claims.size(), changes.ends.size(),
@@ -125,11 +116,20 @@ public:
 private:
   void check_owner(const storage::tracking_changes& changes) {
     for (const auto& each : changes.shards) {
+      confirm(each.shard);
       const auto& owner = world_.the_databases().owners[each.shard];
       if (owner.who != from_.name() || owner.epoch != each.epoch)
         world_.violate(fmt::format("{} has written for shard {} with epoch {}, which is not its own", from_.name(),
                                    each.shard, each.epoch));
     }
+  }
+  void confirm(std::uint32_t shard) { world_.the_databases().confirmed[{from_.name(), shard}] = world_.steps(); }
+  /// With QoS 1 a claim is written at its end.
+  void check_leases(const storage::tracking_changes& changes) {
+    if (world_.given().qos == 2 && from_.alive)
+      for (const auto& claim : changes.claims)
+        if (!from_.may_claim(claim.shard))
+          world_.violate(fmt::format("{} claims rows for shard {}, and its lease is over", from_.name(), claim.shard));
   }
   testing::memory_tracking database_;
 };
@@ -167,27 +167,18 @@ private:
   testing::memory_source database_;
 };
 
-/// Opens a connection, which is a request itself.
-template <class Interface, class Connection>
-result<std::unique_ptr<Interface>> open(world& given, process& from, service to) {
-  bool broken = false;
-  return given.request(from, to, broken, [&]() -> result<std::unique_ptr<Interface>> {
-    return std::unique_ptr<Interface>{std::make_unique<Connection>(given, from)};
-  });
-}
-
 } // namespace
 
 result<std::unique_ptr<storage::cluster_state>> databases::open_state(process& from) {
-  return open<storage::cluster_state, state_connection>(world_, from, service::state);
+  return open_connection<storage::cluster_state, state_connection>(world_, from, service::state);
 }
 
 result<std::unique_ptr<storage::tracking>> databases::open_tracking(process& from) {
-  return open<storage::tracking, tracking_connection>(world_, from, service::tracking);
+  return open_connection<storage::tracking, tracking_connection>(world_, from, service::tracking);
 }
 
 result<std::unique_ptr<storage::source>> databases::open_source(process& from) {
-  return open<storage::source, source_connection>(world_, from, service::source);
+  return open_connection<storage::source, source_connection>(world_, from, service::source);
 }
 
 void databases::add_row(std::int64_t id, const std::string& monitor, bool late) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace penstock::sim {
 
@@ -39,6 +40,17 @@ public:
     std::uint64_t epoch = 0;
   };
   std::map<std::uint32_t, owner> owners;
+  /// A transaction has shown a process that a shard is still its own, later than at that step of the world.
+  bool is_confirmed(const std::string& who, std::uint32_t shard, std::uint64_t since) const {
+    const auto found = confirmed.find({who, shard});
+    return found != confirmed.end() && found->second > since;
+  }
+  std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> confirmed; ///< at which step last
+  /// By the state database.
+  storage::shard_owner owner_of(std::uint32_t shard) const {
+    const auto found = state->shards.find({"p", shard});
+    return found == state->shards.end() ? storage::shard_owner{} : found->second;
+  }
 
   std::shared_ptr<testing::memory_table> table = std::make_shared<testing::memory_table>();
   std::shared_ptr<testing::memory_records> records = std::make_shared<testing::memory_records>();

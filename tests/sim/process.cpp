@@ -1,10 +1,16 @@
 #include "tests/sim/process.hpp"
 
+#include "actors/agent.hpp"
+#include "actors/batch_writer.hpp"
+#include "actors/ingestor.hpp"
 #include "actors/poller.hpp"
 #include "actors/publisher.hpp"
 #include "cluster/membership.hpp"
+#include "cluster/neighbours.hpp"
 #include "cluster/shards.hpp"
 #include "tests/sim/databases.hpp"
+#include "tests/sim/ingest_flow.hpp"
+#include "tests/sim/network.hpp"
 
 #include <caf/exit_reason.hpp>
 
@@ -18,15 +24,14 @@ using actors::child_spec;
 
 namespace {
 
-template <class State, class Behaviour, class Config>
-child_spec child_of(Behaviour behaviour, Config config) {
-  child_spec spec;
-  spec.name = config.name;
-  spec.kind = State::name;
-  spec.start = [behaviour, config = std::move(config)](caf::actor_system& system) {
-    return caf::actor_cast<caf::actor>(system.spawn(behaviour, config));
-  };
-  return spec;
+constexpr const char* pipeline_name = "p";
+
+std::string poller_name() { return "p/poller"; }
+std::string publisher_name(std::uint32_t shard) { return "p/publisher/" + std::to_string(shard); }
+std::string ingestor_name(std::uint32_t shard) { return "p/ingestor/" + std::to_string(shard); }
+std::string writer_name(std::uint32_t lane) { return "p/batch-writer/" + std::to_string(lane); }
+std::string client_id(const std::string& installation, std::uint32_t shard) {
+  return installation + "-p-" + std::to_string(shard);
 }
 
 actors::supervisor_config supervised(std::string name) {
@@ -38,7 +43,7 @@ actors::supervisor_config supervised(std::string name) {
 
 config::publish publish_of(const scenario& given) {
   config::publish pipeline;
-  pipeline.name = "p";
+  pipeline.name = pipeline_name;
   pipeline.table = "rows";
   pipeline.key = {"id"};
   pipeline.shards = static_cast<std::uint16_t>(given.shards);
@@ -49,26 +54,54 @@ config::publish publish_of(const scenario& given) {
   return pipeline;
 }
 
+/// Where the roles are split, every second node has the ingestors, and the others the batch-writers.
+std::vector<std::string> roles_of(const std::string& node, const scenario& given) {
+  if (!given.split_roles)
+    return {"ingest", "publish", "write"};
+  return {(node.front() - 'a') % 2 == 0 ? "ingest" : "write", "publish"};
+}
+
+/// Of an actor that lives; nullptr: it does not, or is none of these.
+template <class Handle, class State>
+const State* state_of(const caf::actor& handle) {
+  auto* const known = handle ? caf::actor_cast<caf::abstract_actor*>(handle) : nullptr;
+  if (known == nullptr || known->getf(caf::abstract_actor::is_terminated_flag))
+    return nullptr;
+  const auto* const stateful = dynamic_cast<typename Handle::template stateful_pointer<State>>(known);
+  return stateful == nullptr ? nullptr : &stateful->state;
+}
+
 } // namespace
 
 process::process(world& given, std::string node, std::string instance)
-  : world_(given), node_(std::move(node)), instance_(std::move(instance)), publish_(publish_of(given.given())) {
+  : world_(given), node_(std::move(node)), instance_(std::move(instance)) {
   // Clocks differ, by anything.
   scheduler().clock().current_time += given.chance().between(1h, 1'000h);
-  for (std::uint32_t shard = 0; shard < publish_.shards; ++shard)
-    shard_boards_.push_back(board_.publish_shard(publish_.name, shard));
+  const auto shards = given.given().shards;
+  if (given.given().ingest)
+    ingest_ = &(configuration_.ingest[pipeline_name] = ingest_flow::pipeline_of(given.given()));
+  else
+    publish_ = &(configuration_.publish[pipeline_name] = publish_of(given.given()));
+  for (std::uint32_t shard = 0; shard < shards; ++shard)
+    if (ingest_)
+      ingest_boards_.push_back(board_.shard(pipeline_name, shard));
+    else
+      publish_boards_.push_back(board_.publish_shard(pipeline_name, shard));
+  network_ = network::make_manager(given, *this);
   auto config = supervised("root");
   config.stop_in_reverse = true;
   root_ = system_.spawn(actors::supervisor, std::move(config),
-                        std::vector<child_spec>{publish_pipeline(), membership_child()}, &directory_);
+                        std::vector<child_spec>{pipeline_child(), agent_child(), membership_child()}, &directory_);
   root_->attach_functor([this] { ended_ = true; });
 }
 
 process::~process() {
   alive = false;
   caf::anon_send_exit(root_, caf::exit_reason::kill);
+  caf::anon_send_exit(network_, caf::exit_reason::kill);
   root_ = nullptr;
-  while (scheduler().try_run_once()) {
+  network_ = nullptr;
+  while (scheduler().try_run_once() || multiplexer().try_exec_runnable()) {
   }
 }
 
@@ -76,11 +109,21 @@ caf::scheduler::test_coordinator& process::scheduler() const {
   return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
 }
 
+caf::io::network::test_multiplexer& process::multiplexer() {
+  return dynamic_cast<caf::io::network::test_multiplexer&>(system_.middleman().backend());
+}
+
+void process::flush_network() {
+  while (multiplexer().try_exec_runnable()) {
+  }
+}
+
 monotonic process::clock() const { return system_.clock().now(); }
 
 void process::crash() {
   alive = false;
   world_.the_broker().cut_all_of(*this);
+  world_.the_network().leave(*this);
 }
 
 void process::stop() { caf::anon_send_exit(root_, caf::exit_reason::user_shutdown); }
@@ -101,6 +144,7 @@ void process::act() {
   std::rotate(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(chosen),
               jobs.begin() + static_cast<std::ptrdiff_t>(chosen) + 1);
   scheduler().run_once();
+  flush_network();
 }
 
 void process::pass(monotonic::duration time) { scheduler().advance_time(time); }
@@ -117,28 +161,98 @@ void process::kill_an_actor() {
     return;
   const auto& chosen = names[world_.chance().below(names.size())];
   world_.trace("{} of {} is killed", chosen, instance_);
-  killed_ = true;
   directory_.kill(chosen);
 }
 
+// --- what is to hold
+
 void process::check() const {
-  if (killed_)
-    return;
-  for (const auto& each : shard_boards_)
+  for (const auto& each : publish_boards_)
     if (const auto now = each->status({}); !now.account.balanced())
       world_.violate(fmt::format("{}: shard {} has claimed {}, and sent {}, refused {}, held {}, in flight {}",
                                  instance_, now.shard, now.account.claimed, now.account.sent, now.account.refused,
                                  now.account.held, now.account.in_flight));
+  if (ingest_)
+    check_ingest();
+}
+
+void process::check_ingest() const {
+  telemetry::account all;
+  for (const auto& each : ingest_boards_) {
+    const auto now = each->status({}, {});
+    if (!now.account.balanced())
+      world_.violate(fmt::format("{}: shard {} has received {}, and committed {}, duplicates {}, dead letters {}, "
+                                 "rejected {}, in flight {}",
+                                 instance_, now.shard, now.account.received, now.account.committed,
+                                 now.account.duplicate, now.account.dead_lettered, now.account.rejected_total(),
+                                 now.account.in_flight));
+    all += now.account;
+    check_ingestor(now.shard);
+  }
+  world_.ingest().check_account(instance_, all);
+  for (std::uint32_t lane = 0; lane < ingest_->writers; ++lane)
+    check_writer(lane);
+}
+
+/// Each message in flight is waiting or sent, and no more is sent to a batch-writer than it has asked for.
+void process::check_ingestor(std::uint32_t shard) const {
+  const auto* const state =
+    state_of<messages::ingestor_actor, actors::ingestor_state>(directory_.find(ingestor_name(shard)));
+  if (state == nullptr)
+    return;
+  std::uint64_t held = 0;
+  for (const auto& each : state->waiting)
+    held += each.burst->messages.size() - each.next;
+  for (const auto& [unused, frame] : state->sent)
+    held += frame.messages;
+  if (held != state->ledger.in_flight())
+    world_.violate(fmt::format("{}: the ingestor of shard {} holds {} messages, and {} are in flight", instance_, shard,
+                               held, state->ledger.in_flight()));
+  for (std::uint32_t lane = 0; lane < state->lanes.size(); ++lane) {
+    const auto sent = state->outstanding(lane);
+    const auto left = state->lanes[lane].demand.available();
+    if (sent + left > world_.given().demand)
+      world_.violate(fmt::format("{}: the ingestor of shard {} has sent {} messages to lane {}, and may send {} more",
+                                 instance_, shard, sent, lane, left));
+  }
+}
+
+/// It holds no more of an ingestor than it has asked it for.
+void process::check_writer(std::uint32_t lane) const {
+  const auto* const state =
+    state_of<messages::batch_writer_actor, actors::batch_writer_state>(directory_.find(writer_name(lane)));
+  if (state == nullptr)
+    return;
+  std::map<caf::actor_addr, std::uint64_t> held;
+  for (const auto& each : state->queue)
+    if (const auto all = held[each.from.address()] += each.messages; all > world_.given().demand)
+      return world_.violate(fmt::format("{}: the batch-writer of lane {} holds {} messages of one ingestor, and has "
+                                        "asked for {}",
+                                        instance_, lane, all, world_.given().demand));
+}
+
+bool process::is_idle() const {
+  for (std::uint32_t shard = 0; shard < ingest_boards_.size(); ++shard)
+    if (runs({pipeline_name, shard}) && ingest_boards_[shard]->status({}, {}).account.in_flight > 0)
+      return false;
+  return true;
 }
 
 std::string process::to_text() const {
   std::string shards;
-  for (const auto& each : shard_boards_) {
+  for (const auto& each : publish_boards_) {
     const auto now = each->status({});
     shards += fmt::format("; shard {}: {} claimed, {} in flight, backlog {}, window {}, {}", now.shard,
                           now.account.claimed, now.account.in_flight, now.backlog, now.window,
                           now.connection.connected ? "connected" : now.connection.reason);
   }
+  for (const auto& each : ingest_boards_)
+    if (const auto now = each->status({}, {}); runs({pipeline_name, now.shard}))
+      shards +=
+        fmt::format("; shard {}: {} received, {} in flight, credit {}, {}", now.shard, now.account.received,
+                    now.account.in_flight, now.credit, now.connection.connected ? "connected" : now.connection.reason);
+  for (const auto& [shard, epoch] : leases_->ours())
+    shards += "; owns " + cluster::to_text(shard);
   const auto& timers = scheduler().clock().schedule();
   return fmt::format("{}: {} jobs, {} timers, {} clients{}", instance_, scheduler().jobs.size(), timers.size(),
                      clients.size(), shards);
@@ -146,30 +260,48 @@ std::string process::to_text() const {
 
 // --- the tree, as nodes/pipeline.cpp has it
 
+/// One whose assertion fails has shown a bug, also where its supervisor makes up for it.
+template <class State, class Behaviour, class Config>
+child_spec process::child_of(Behaviour behaviour, Config config) {
+  child_spec spec;
+  spec.name = config.name;
+  spec.kind = State::name;
+  spec.start = [this, behaviour, config = std::move(config)](caf::actor_system& system) {
+    auto child = caf::actor_cast<caf::actor>(system.spawn(behaviour, config));
+    child->attach_functor([this, name = config.name](const caf::error& reason) {
+      if (alive && reason == caf::sec::runtime_error)
+        world_.violate(instance_ + ": " + name + " has failed: " + penstock::to_text(reason));
+    });
+    return child;
+  };
+  return spec;
+}
+
 child_spec process::poller_child() {
   actors::poller_config config;
-  config.name = publish_.name + "/poller";
-  config.pipeline = publish_;
+  config.name = poller_name();
+  config.pipeline = *publish_;
   config.open_source = [this] { return world_.the_databases().open_source(*this); };
   config.open_tracking = [this] { return world_.the_databases().open_tracking(*this); };
-  config.board = board_.publish(publish_.name);
-  config.shards = shard_boards_;
+  config.board = board_.publish(pipeline_name);
+  config.shards = publish_boards_;
   config.holds = [this](std::uint32_t shard, monotonic since) {
-    return leases_->holds({publish_.name, shard}, since, clock());
+    return leases_->holds({pipeline_name, shard}, since, clock());
   };
   return child_of<actors::poller_state>(actors::poller, config);
 }
 
 child_spec process::publisher_child(std::uint32_t shard) {
   actors::publisher_config config;
-  config.name = publish_.name + "/publisher/" + std::to_string(shard);
+  config.name = publisher_name(shard);
   config.shard = shard;
-  config.board = shard_boards_[shard];
+  config.board = publish_boards_[shard];
   config.open_session = [this, shard](const std::string& installation, actors::publish_session_handlers handlers) {
     client_config options;
-    options.session.client_id = installation + "-" + publish_.name + "-" + std::to_string(shard);
-    options.session.publish_window_max = publish_.in_flight_max;
-    options.session.publish_timeout = publish_.publish_timeout;
+    options.shard = shard;
+    options.session.client_id = client_id(installation, shard);
+    options.session.publish_window_max = publish_->in_flight_max;
+    options.session.publish_timeout = publish_->publish_timeout;
     options.session.keep_alive = 5s;
     options.session.release_by_caller = true;
     options.session.on_request = true;
@@ -182,34 +314,100 @@ child_spec process::publisher_child(std::uint32_t shard) {
   return child_of<actors::publisher_state>(actors::publisher, config);
 }
 
-child_spec process::publish_pipeline() {
-  auto config = supervised(publish_.name);
-  config.on_start = [poller = publish_.name + "/poller", prefix = publish_.name + "/publisher/",
-                     shards = publish_.shards](const std::string& child, const auto& find) {
-    const auto source = find(poller);
-    for (std::uint32_t shard = 0; shard < shards; ++shard)
-      if (const auto publisher = prefix + std::to_string(shard); child == poller || child == publisher)
-        if (const auto target = find(publisher); source && target)
-          caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
+child_spec process::writer_child(std::uint32_t lane) {
+  actors::batch_writer_config config;
+  config.name = writer_name(lane);
+  config.lane = lane;
+  config.table = storage::table_of(*ingest_);
+  config.records_max = ingest_->batch.records_max;
+  config.demand_max = world_.given().demand;
+  config.open = [this] { return world_.ingest().open(*this); };
+  config.board = board_.writer(pipeline_name, lane);
+  return child_of<actors::batch_writer_state>(actors::batch_writer, config);
+}
+
+child_spec process::ingestor_child(std::uint32_t shard) {
+  actors::ingestor_config config;
+  config.name = ingestor_name(shard);
+  config.pipeline = *ingest_;
+  config.shard = shard;
+  config.open_session = [this, shard](const actors::session_request& request, actors::session_handlers handlers) {
+    client_config options;
+    options.shard = shard;
+    options.session.client_id = request.record.client_id;
+    options.session.subscriptions = request.record.filters;
+    options.session.unsubscriptions = request.stale;
+    options.session.subscription_qos = ingest_->qos;
+    options.session.receive_max = ingest_->in_flight.messages_max;
+    options.session.keep_alive = 5s;
+    options.in_flight_messages_max = ingest_->in_flight.messages_max;
+    options.may_dial = [this, id = storage::shard_id{pipeline_name, shard}](bool taken_over, monotonic since) {
+      return taken_over ? leases_->holds(id, since, clock()) : leases_->owns(id);
+    };
+    mqtt::client_handlers callbacks;
+    callbacks.on_burst = std::move(handlers.on_burst);
+    callbacks.on_state = std::move(handlers.on_state);
+    callbacks.on_settled = std::move(handlers.on_settled);
+    return std::make_unique<client>(world_, *this, std::move(options), std::move(callbacks));
   };
+  config.board = ingest_boards_[shard];
+  config.pipeline_board = board_.pipeline(pipeline_name);
+  return child_of<actors::ingestor_state>(actors::ingestor, config);
+}
+
+/// Who is new is made known to those whom he works with.
+void process::announce(const std::string& child, const std::function<caf::actor(const std::string&)>& find) {
+  const auto tell_of_poller = [&](const std::string& publisher) {
+    if (child != publisher && child != poller_name())
+      return;
+    if (const auto target = find(publisher), source = find(poller_name()); target && source)
+      caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
+  };
+  const auto tell_of_writer = [&](const std::string& ingestor, std::uint32_t lane) {
+    if (child != ingestor && child != writer_name(lane))
+      return;
+    if (const auto target = find(ingestor), source = find(writer_name(lane)); target && source)
+      caf::anon_send(target, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(source),
+                     messages::link_version);
+  };
+  for (std::uint32_t shard = 0; shard < world_.given().shards; ++shard)
+    if (publish_)
+      tell_of_poller(publisher_name(shard));
+    else
+      for (std::uint32_t lane = 0; lane < ingest_->writers; ++lane)
+        tell_of_writer(ingestor_name(shard), lane);
+  if (const auto agent = directory_.find("agent"); agent && ingest_)
+    caf::anon_send(agent, messages::started_atom_v, child, caf::actor_cast<caf::strong_actor_ptr>(find(child)));
+}
+
+child_spec process::pipeline_child() {
+  auto config = supervised(pipeline_name);
+  config.on_start = [this](const std::string& child, const auto& find) { announce(child, find); };
   child_spec spec;
   spec.name = config.name;
   spec.kind = "supervisor";
   spec.stop_timeout = 30s;
   spec.start = [this, config = std::move(config)](caf::actor_system& system) {
-    std::vector<child_spec> children{poller_child()};
-    for (std::uint32_t shard = 0; shard < publish_.shards; ++shard)
-      if (runs({publish_.name, shard}))
-        children.push_back(publisher_child(shard));
+    std::vector<child_spec> children;
+    if (publish_)
+      children.push_back(poller_child());
+    for (const auto& wanted : cluster::shards_of(configuration_))
+      if (runs(wanted.id))
+        for (auto& child : children_of(wanted.id))
+          children.push_back(std::move(child));
     return caf::actor_cast<caf::actor>(system.spawn(actors::supervisor, config, std::move(children), &directory_));
   };
   return spec;
 }
 
-std::vector<child_spec> process::children_of(const storage::shard_id& shard) { return {publisher_child(shard.shard)}; }
+std::vector<child_spec> process::children_of(const storage::shard_id& shard) {
+  if (publish_)
+    return {publisher_child(shard.shard)};
+  return {cluster::is_lane(shard) ? writer_child(shard.shard) : ingestor_child(shard.shard)};
+}
 
 void process::start_shard(const storage::shard_id& shard) {
-  const auto supervisor = directory_.find(cluster::pipeline_of(shard));
+  const auto supervisor = directory_.find(pipeline_name);
   if (!supervisor)
     return;
   auto changes = std::make_shared<actors::child_changes>();
@@ -221,7 +419,7 @@ void process::start_shard(const storage::shard_id& shard) {
 }
 
 void process::stop_shard(const storage::shard_id& shard, std::function<void()> on_done) {
-  const auto supervisor = directory_.find(cluster::pipeline_of(shard));
+  const auto supervisor = directory_.find(pipeline_name);
   if (!supervisor)
     return on_done();
   auto changes = std::make_shared<actors::child_changes>();
@@ -231,25 +429,49 @@ void process::stop_shard(const storage::shard_id& shard, std::function<void()> o
   caf::anon_send(supervisor, actors::child_changes_ptr{std::move(changes)});
 }
 
-child_spec process::membership_child() {
+child_spec process::agent_child() {
+  actors::agent_config config;
+  config.me = {"plant", node_, instance_};
+  config.address = {node_, network::port};
+  config.manager = network_;
+  config.board = board_.links();
+  config.directory = &directory_;
+  config.on_wake = [this] {
+    if (const auto membership = directory_.find("membership"))
+      caf::anon_send(membership, messages::wake_atom_v);
+  };
+  config.timeout = network::silence_max;
+  config.retry_max = world_.given().lease;
+  return child_of<actors::agent_state>(actors::agent, config);
+}
+
+cluster::membership_config process::membership_configuration() {
   cluster::membership_config config;
   config.me.name = node_;
   config.me.instance = instance_;
-  config.me.roles = {"publish"};
+  config.me.address = node_ + ":" + std::to_string(network::port);
+  config.me.roles = roles_of(node_, world_.given());
   config.lease = world_.given().lease;
   config.open = [this] { return world_.the_databases().open_state(*this); };
-  config.wanted = [this] {
-    std::vector<cluster::wanted_shard> all;
-    for (std::uint32_t shard = 0; shard < publish_.shards; ++shard)
-      all.push_back({{publish_.name, shard}, "publish"});
-    return all;
-  };
+  config.wanted = [this] { return cluster::shards_of(configuration_); };
   config.held = leases_;
   config.start = [this](const storage::shard_id& shard) { start_shard(shard); };
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(shard, std::move(on_done));
   };
-  auto spec = child_of<cluster::membership_state>(cluster::membership, config);
+  config.on_seen = [this](const storage::cluster_snapshot& seen) {
+    if (const auto agent = directory_.find("agent"))
+      caf::anon_send(agent, cluster::neighbours_of(seen, instance_, leases_->ours()));
+  };
+  config.on_released = [this] {
+    if (const auto agent = directory_.find("agent"))
+      caf::anon_send(agent, messages::detach_atom_v);
+  };
+  return config;
+}
+
+child_spec process::membership_child() {
+  auto spec = child_of<cluster::membership_state>(cluster::membership, membership_configuration());
   spec.stop_timeout = 30s;
   return spec;
 }

@@ -5,13 +5,17 @@
 #include "actors/directory.hpp"
 #include "actors/supervisor.hpp"
 #include "cluster/leases.hpp"
+#include "cluster/membership.hpp"
 #include "config/config.hpp"
 #include "messages/messages.hpp"
 #include "telemetry/board.hpp"
 #include "tests/sim/client.hpp"
 #include "tests/sim/world.hpp"
 
+#include <caf/io/middleman.hpp>
+#include <caf/io/network/test_multiplexer.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
+#include <caf/timespan.hpp>
 
 #include <memory>
 #include <string>
@@ -29,6 +33,10 @@ public:
   const std::string& name() const { return instance_; } ///< with the number of the start
   const std::string& node() const { return node_; }
   monotonic clock() const;
+  caf::actor_system& system() { return system_; }
+  caf::io::network::test_multiplexer& multiplexer();
+  /// What its actors have sent to other nodes is on its way.
+  void flush_network();
 
   /// Ends at once; nothing that its actors still do has an effect.
   void crash();
@@ -45,7 +53,10 @@ public:
 
   /// Kills one of its actors, as a bug would.
   void kill_an_actor();
-  void check() const;          ///< what is to hold after every step
+  void check() const;   ///< what is to hold after every step
+  bool is_idle() const; ///< nothing is in flight in the shards that it owns
+  /// Whether its lease allows that something new is claimed for a shard.
+  bool may_claim(std::uint32_t shard) const { return leases_->holds({"p", shard}, {}, clock()); }
   std::string to_text() const; ///< what it is about, for whoever looks into a failing seed
 
   bool alive = true;
@@ -57,15 +68,31 @@ private:
     system_config() {
       messages::add_to(*this);
       set("scheduler.policy", caf::atom("testing"));
+      load<caf::io::middleman>();
+      set("middleman.network-backend", caf::atom("testing"));
+      set("middleman.manual-multiplexing", true);
+      set("middleman.attach-utility-actors", true);
+      set("middleman.heartbeat-interval", caf::timespan{0});
+      set("middleman.workers", std::size_t{0});
     }
   };
 
   caf::scheduler::test_coordinator& scheduler() const;
   bool runs(const storage::shard_id& shard) const { return leases_->owns(shard); }
-  actors::child_spec publish_pipeline();
+  template <class State, class Behaviour, class Config>
+  actors::child_spec child_of(Behaviour behaviour, Config config);
+  actors::child_spec pipeline_child();
+  void announce(const std::string& child, const std::function<caf::actor(const std::string&)>& find);
   actors::child_spec poller_child();
   actors::child_spec publisher_child(std::uint32_t shard);
+  actors::child_spec writer_child(std::uint32_t lane);
+  actors::child_spec ingestor_child(std::uint32_t shard);
+  actors::child_spec agent_child();
   actors::child_spec membership_child();
+  cluster::membership_config membership_configuration();
+  void check_ingest() const;
+  void check_ingestor(std::uint32_t shard) const;
+  void check_writer(std::uint32_t lane) const;
   std::vector<actors::child_spec> children_of(const storage::shard_id& shard);
   void start_shard(const storage::shard_id& shard);
   void stop_shard(const storage::shard_id& shard, std::function<void()> on_done);
@@ -74,15 +101,18 @@ private:
   const std::string node_;
   const std::string instance_;
   std::shared_ptr<cluster::leases> leases_ = std::make_shared<cluster::leases>();
-  config::publish publish_;
+  config::configuration configuration_; ///< one pipeline, "p", in one direction or the other
+  config::publish* publish_ = nullptr;
+  config::ingest* ingest_ = nullptr;
   telemetry::board board_;
   actors::actor_directory directory_{board_};
-  std::vector<std::shared_ptr<telemetry::publish_shard_board>> shard_boards_;
+  std::vector<std::shared_ptr<telemetry::publish_shard_board>> publish_boards_;
+  std::vector<std::shared_ptr<telemetry::shard_board>> ingest_boards_;
   system_config system_configuration_;
   mutable caf::actor_system system_{system_configuration_};
+  caf::io::middleman_actor network_;
   caf::actor root_;
   bool ended_ = false;
-  bool killed_ = false; ///< an actor was; inside a request it still puts its figures on the board when that returns
 };
 
 } // namespace penstock::sim

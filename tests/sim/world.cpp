@@ -2,6 +2,8 @@
 
 #include "tests/sim/broker.hpp"
 #include "tests/sim/databases.hpp"
+#include "tests/sim/ingest_flow.hpp"
+#include "tests/sim/network.hpp"
 #include "tests/sim/process.hpp"
 
 #include <algorithm>
@@ -20,6 +22,10 @@ constexpr auto quiet = 3s;           ///< and then nothing more may happen for s
 /// With half of the kinds in a run, and each as seldom or often as it comes: all at once would hide each other.
 milliseconds some_time(dice& from) { return from.chance(500) ? milliseconds{0} : from.between(500ms, 20s); }
 
+unsigned some_share(dice& from, std::size_t most) {
+  return from.chance(500) ? 0 : static_cast<unsigned>(from.below(most));
+}
+
 } // namespace
 
 std::string_view name_of(service which) {
@@ -27,28 +33,35 @@ std::string_view name_of(service which) {
   return names.at(static_cast<std::size_t>(which));
 }
 
-scenario::scenario(dice& from)
-  : nodes(2 + from.below(3)), shards(1 + static_cast<std::uint32_t>(from.below(4))), qos(from.chance(800) ? 2 : 1),
-    hold(from.chance(300)), deliver_at_pubrel(from.chance(500)), window(static_cast<std::uint16_t>(2 + from.below(12))),
-    rows(20 + from.below(100)), monitors(1 + from.below(6)), lease(from.between(1s, 3s)), chaos(from.between(5s, 30s)),
-    busy(from.chance(500) ? 0 : static_cast<unsigned>(from.below(50))),
-    lost(from.chance(500) ? 0 : static_cast<unsigned>(from.below(50))),
-    slow(from.chance(300) ? 0 : static_cast<unsigned>(from.below(200))), crash(some_time(from)), stop(some_time(from)),
-    pause(some_time(from)), cut(some_time(from)), disconnect(some_time(from)), forget(from.chance(800) ? 0ms : 8s),
-    kill(some_time(from)) {}
+scenario::scenario(dice& from, std::optional<direction> only)
+  : ingest(from.chance(500) ? only != direction::publish : only == direction::ingest), nodes(2 + from.below(3)),
+    shards(1 + static_cast<std::uint32_t>(from.below(4))), qos(from.chance(800) ? 2 : 1),
+    silent_take_over(from.chance(300)), window(static_cast<std::uint16_t>(2 + from.below(12))),
+    items(20 + from.below(100)), keys(1 + from.below(6)), hold(from.chance(300)), deliver_at_pubrel(from.chance(500)),
+    lanes(1 + static_cast<std::uint32_t>(from.below(3))), batch(1 + static_cast<std::uint32_t>(from.below(8))),
+    demand(1 + static_cast<std::uint32_t>(from.below(12))), split_roles(from.chance(300)),
+    newest_wins(from.chance(500)), lease(from.between(1s, 3s)), chaos(from.between(5s, 30s)),
+    busy(some_share(from, 50)), lost(some_share(from, 50)), slow(some_share(from, 200)), crash(some_time(from)),
+    stop(some_time(from)), pause(some_time(from)), cut(some_time(from)), disconnect(some_time(from)),
+    forget(from.chance(800) ? 0ms : 8s), kill(some_time(from)), unlink(some_time(from)), block(some_time(from)) {}
 
 std::string scenario::to_text() const {
+  const auto what =
+    ingest ? fmt::format("ingest: {} lanes, batch {}, demand {}{}{}", lanes, batch, demand,
+                         split_roles ? ", roles split" : "", newest_wins ? ", newest wins" : "")
+           : fmt::format("publish{}{}", hold ? ", hold" : "", deliver_at_pubrel ? ", delivered at PUBREL" : "");
   return fmt::format(
-    "{} nodes, {} shards, qos {}{}{}, window {}, {} rows, {} monitors, lease {}; chaos {}: busy {}, lost "
-    "{}, slow {}, crash {}, stop {}, pause {}, cut {}, disconnect {}, forget {}, kill {}",
-    nodes, shards, qos, hold ? ", hold" : "", deliver_at_pubrel ? ", delivered at PUBREL" : "", window, rows, monitors,
-    lease.count(), chaos.count(), busy, lost, slow, crash.count(), stop.count(), pause.count(), cut.count(),
-    disconnect.count(), forget.count(), kill.count());
+    "{}; {} nodes, {} shards, qos {}, window {}, {} items, {} keys, lease {}{}; chaos {}: busy {}, lost "
+    "{}, slow {}, crash {}, stop {}, pause {}, cut {}, disconnect {}, forget {}, kill {}, unlink {}, block {}",
+    what, nodes, shards, qos, window, items, keys, lease.count(), silent_take_over ? ", silent take-over" : "",
+    chaos.count(), busy, lost, slow, crash.count(), stop.count(), pause.count(), cut.count(), disconnect.count(),
+    forget.count(), kill.count(), unlink.count(), block.count());
 }
 
-world::world(std::uint64_t seed, bool verbose)
-  : dice_(seed), scenario_(dice_), verbose_(verbose), broker_(std::make_unique<sim::broker>(*this)),
-    databases_(std::make_unique<sim::databases>(*this)) {}
+world::world(std::uint64_t seed, bool verbose, std::optional<direction> only)
+  : dice_(seed), scenario_(dice_, only), verbose_(verbose), broker_(std::make_unique<sim::broker>(*this)),
+    databases_(std::make_unique<sim::databases>(*this)), network_(std::make_unique<sim::network>(*this)),
+    flow_(scenario_.ingest ? std::make_unique<ingest_flow>(*this) : make_publish_flow(*this)) {}
 
 world::~world() {
   for (auto& each : nodes_)
@@ -56,6 +69,15 @@ world::~world() {
       each.current->crash();
   nodes_.clear();
   graveyard_.clear();
+}
+
+ingest_flow& world::ingest() { return dynamic_cast<ingest_flow&>(*flow_); }
+
+process* world::process_of(const std::string& node) {
+  for (auto& each : nodes_)
+    if (each.name == node && each.current && each.current->alive)
+      return each.current.get();
+  return nullptr;
 }
 
 void world::violate(std::string what) {
@@ -82,6 +104,7 @@ bool world::is_cut(const process& from, service to) const {
 }
 
 std::optional<error> world::on_the_way(process& from, service to, bool& broken) {
+  from.flush_network();
   const error lost{errc::connection_lost, "the connection is lost"};
   if (broken || !from.alive)
     return lost;
@@ -135,12 +158,14 @@ void world::others(milliseconds duration, std::size_t steps, const process& unti
 
 void world::step() {
   ++steps_;
+  network_->tidy_up();
   std::vector<process*> ready;
   for (auto& each : nodes_)
     if (each.current && !each.current->is_paused() && each.current->has_event())
       ready.push_back(each.current.get());
   const bool broker_ready = broker_->has_event();
-  const auto choices = ready.size() + (broker_ready ? 1 : 0);
+  const bool network_ready = network_->has_event();
+  const auto choices = ready.size() + (broker_ready ? 1 : 0) + (network_ready ? 1 : 0);
   if (choices == 0 || dice_.chance(20))
     return pass_time(choices == 0);
   const auto chosen = dice_.below(choices);
@@ -149,8 +174,10 @@ void world::step() {
     who.act();
     if (who.alive)
       who.check();
-  } else {
+  } else if (chosen == ready.size() && broker_ready) {
     broker_->act();
+  } else {
+    network_->act();
   }
   if (depth_ == 0)
     bury();
@@ -181,6 +208,12 @@ void world::fall_due() {
   }
 }
 
+void world::spread(std::size_t times, const std::function<void()>& what) {
+  const auto mean = scenario_.chaos / static_cast<long>(times);
+  for (std::size_t time = 0; time < times; ++time)
+    after(mean * static_cast<long>(dice_.chance(300) ? dice_.below(times) : time), what);
+}
+
 void world::after(milliseconds wait, std::function<void()> what) { agenda_.emplace(now_ + wait, std::move(what)); }
 
 /// Again and again, for as long as there is chaos.
@@ -205,6 +238,11 @@ void world::arrange_faults() {
   every(scenario_.pause, [this] { pause(any_node()); });
   every(scenario_.cut, [this] { cut(any_node()); });
   every(scenario_.kill, [this] { kill_an_actor(any_node()); });
+  every(scenario_.unlink, [this] {
+    count("links broken");
+    network_->cut_one();
+  });
+  every(scenario_.block, [this] { block(); });
   every(scenario_.disconnect, [this] {
     count("disconnects");
     broker_->cut_one();
@@ -250,6 +288,20 @@ void world::pause(node& which) {
   const auto duration = dice_.between(10ms, 4 * scenario_.lease);
   note(fmt::format("{} is paused for {} ms", which.current->name(), duration.count()));
   which.current->paused_until = now_ + duration;
+  after(network::silence_max, [this, paused = which.current->name()] {
+    for (const auto& each : nodes_)
+      if (each.current && each.current->name() == paused && each.current->is_paused())
+        network_->give_up(*each.current);
+  });
+}
+
+void world::block() {
+  const auto& from = any_node();
+  const auto& to = any_node();
+  const auto duration = dice_.between(10ms, 2 * network::silence_max);
+  count("directions blocked");
+  note(fmt::format("{} does not hear {} for {} ms", to.name, from.name, duration.count()));
+  network_->block(from.name, to.name, duration);
 }
 
 void world::cut(node& which) {
@@ -286,6 +338,7 @@ void world::bury() {
 void world::make_peace() {
   note("peace");
   chaos_ = false;
+  network_->heal();
   for (auto& each : nodes_) {
     each.cut.clear();
     if (each.current)
@@ -293,55 +346,23 @@ void world::make_peace() {
   }
 }
 
-// --- what is to be published
-
-void world::arrange_rows() {
-  const auto mean = scenario_.chaos / static_cast<long>(scenario_.rows);
-  for (std::size_t row = 0; row < scenario_.rows; ++row)
-    after(dice_.chance(300) ? mean * static_cast<long>(dice_.below(scenario_.rows))
-                            : 0ms + mean * static_cast<long>(row),
-          [this] { add_row(); });
-}
-
-/// Some become visible late: a transaction that took an id and was long.
-void world::add_row() {
-  const auto id = ++last_row_;
-  const auto monitor = "m" + std::to_string(dice_.below(scenario_.monitors));
-  if (dice_.chance(950))
-    return databases_->add_row(id, monitor, false);
-  after(dice_.between(1ms, 1s), [this, id, monitor] {
-    note(fmt::format("row {} is visible late", id));
-    databases_->add_row(id, monitor, true);
-  });
-}
-
 // --- the run
 
+/// All is moved, and every shard has an owner that lives.
 bool world::settled() const {
-  const auto& records = *databases_->records;
-  if (databases_->table->rows.size() < scenario_.rows || records.count("claimed") > 0 ||
-      records.records.size() < scenario_.rows)
+  if (!flow_->is_done())
     return false;
   std::set<std::string> living;
   for (const auto& each : nodes_)
-    if (each.current)
+    if (each.current) {
+      if (!each.current->is_idle())
+        return false;
       living.insert(each.current->name());
+    }
   const auto& shards = databases_->state->shards;
-  return shards.size() == scenario_.shards && std::all_of(shards.begin(), shards.end(), [&](const auto& each) {
-           return living.contains(each.second.instance);
-         });
-}
-
-void world::check_end() {
-  const auto& records = *databases_->records;
-  for (const auto& [id, unused] : databases_->table->rows) {
-    const auto& record = records.records.at(std::to_string(id) + "/");
-    const bool excused = broker_->excused.contains(id);
-    if (record.state == "held" ? !excused || !scenario_.hold : record.state != "sent")
-      violate(fmt::format("row {} is {} at the end", id, record.state));
-    if (broker_->delivered[id] == 0 && !excused)
-      violate(fmt::format("row {} was never delivered, and counts as {}", id, record.state));
-  }
+  return shards.size() == scenario_.shards + (scenario_.ingest ? scenario_.lanes : 0) &&
+         std::all_of(shards.begin(), shards.end(),
+                     [&](const auto& each) { return living.contains(each.second.instance); });
 }
 
 world::outcome world::run() {
@@ -351,7 +372,7 @@ world::outcome world::run() {
   for (auto& each : nodes_)
     after(dice_.between(0ms, 2s), [this, &each] { start(each); });
   arrange_faults();
-  arrange_rows();
+  flow_->arrange();
   const auto began = now_;
   while (violation_.empty() && now_ < began + scenario_.chaos)
     step();
@@ -362,12 +383,12 @@ world::outcome world::run() {
   for (const auto& each : nodes_)
     note(each.current ? each.current->to_text() : each.name + " is away");
   if (violation_.empty() && !settled())
-    violate("not everything is published, long after the last fault");
+    violate("not everything has arrived, long after the last fault");
   const auto done = now_;
   while (violation_.empty() && now_ < done + quiet)
     step();
   if (violation_.empty())
-    check_end();
+    flow_->check_end();
   return {violation_, digest_, steps_, now_ - began, counts_};
 }
 

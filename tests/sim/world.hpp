@@ -5,8 +5,10 @@
 //
 //   world                the dice, time, faults, and what is checked
 //   ├── process          a node from its start to its end: an actor system, its clients (process.hpp)
+//   ├── network          the links between the nodes (network.hpp)
 //   ├── broker           with its sessions, and the connections to it (broker.hpp)
-//   └── databases        in memory (databases.hpp)
+//   ├── databases        in memory (databases.hpp)
+//   └── flow             what is moved, and what is to come of it (flow.hpp)
 #pragma once
 
 #include "core/error.hpp"
@@ -36,8 +38,13 @@ namespace penstock::sim {
 using std::chrono::milliseconds;
 
 class process;
+class network;
 class broker;
 class databases;
+class flow;
+class ingest_flow;
+
+enum class direction : std::uint8_t { ingest, publish };
 
 /// What a node may be cut off from.
 enum class service : std::uint8_t { state, tracking, source, target, broker };
@@ -46,16 +53,29 @@ std::string_view name_of(service which);
 
 /// What a run is like; all of it is drawn from the seed.
 struct scenario {
-  explicit scenario(dice& from);
+  /// `only`: in place of what the dice say.
+  scenario(dice& from, std::optional<direction> only);
 
+  bool ingest; ///< otherwise publish
   std::size_t nodes;
   std::uint32_t shards;
   std::uint8_t qos;
+  bool silent_take_over; ///< the broker does not say why it closes a connection
+  std::uint16_t window;  ///< Receive Maximum of the broker; of ingest, what a shard may hold
+  std::size_t items;     ///< rows to be published, or messages to be stored
+  std::size_t keys;      ///< their shard_by values, or devices
+
+  // Of publish.
   bool hold;              ///< on_lost_session
   bool deliver_at_pubrel; ///< when the broker does: both are right
-  std::uint16_t window;   ///< Receive Maximum of the broker
-  std::size_t rows;       ///< to be published
-  std::size_t monitors;   ///< their shard_by values
+
+  // Of ingest.
+  std::uint32_t lanes;
+  std::uint32_t batch;  ///< records in a transaction
+  std::uint32_t demand; ///< of a batch-writer from one ingestor
+  bool split_roles;     ///< ingestors and batch-writers are at different nodes
+  bool newest_wins;     ///< on_conflict: update, with an ordering column
+
   milliseconds lease;
   milliseconds chaos; ///< for so long faults are made
 
@@ -71,13 +91,15 @@ struct scenario {
   milliseconds disconnect; ///< a connection to the broker ends
   milliseconds forget;     ///< the broker forgets a session
   milliseconds kill;       ///< an actor fails
+  milliseconds unlink;     ///< a link between two nodes breaks
+  milliseconds block;      ///< one node does not hear another
 
   std::string to_text() const;
 };
 
 class world {
 public:
-  world(std::uint64_t seed, bool verbose);
+  world(std::uint64_t seed, bool verbose, std::optional<direction> only = std::nullopt);
   ~world();
   world(const world&) = delete;
   world& operator=(const world&) = delete;
@@ -96,8 +118,18 @@ public:
   dice& chance() { return dice_; }
   const scenario& given() const { return scenario_; }
   monotonic now() const { return now_; }
+  std::uint64_t steps() const { return steps_; } ///< so far
   sim::broker& the_broker() { return *broker_; }
   sim::databases& the_databases() { return *databases_; }
+  sim::network& the_network() { return *network_; }
+  /// What is moved, where that is ingest.
+  sim::ingest_flow& ingest();
+  /// The one that runs as this node; nullptr: none does.
+  process* process_of(const std::string& node);
+
+  void after(milliseconds wait, std::function<void()> what);
+  /// So often while there is chaos: one after the other, or some at once.
+  void spread(std::size_t times, const std::function<void()>& what);
 
   /// What was promised is broken. The first one counts, and ends the run.
   void violate(std::string what);
@@ -137,11 +169,8 @@ private:
   void step();
   void pass_time(bool idle);
   void fall_due();
-  void after(milliseconds wait, std::function<void()> what);
   void every(milliseconds mean, std::function<void()> what);
   void arrange_faults();
-  void arrange_rows();
-  void add_row();
 
   node& any_node();
   void start(node& which);
@@ -150,9 +179,9 @@ private:
   void pause(node& which);
   void cut(node& which);
   void kill_an_actor(node& which);
+  void block();
   void make_peace();
   bool settled() const;
-  void check_end();
   void bury();
 
   dice dice_;
@@ -165,13 +194,14 @@ private:
   std::vector<std::unique_ptr<process>> graveyard_; ///< until nobody waits for an answer in them
   std::unique_ptr<sim::broker> broker_;
   std::unique_ptr<sim::databases> databases_;
+  std::unique_ptr<sim::network> network_;
+  std::unique_ptr<sim::flow> flow_;
   std::string violation_;
   std::uint64_t digest_ = 0xcbf29ce484222325u;
   std::uint64_t steps_ = 0;
   std::map<std::string, std::uint64_t> counts_;
   std::size_t depth_ = 0; ///< requests that are under way
   bool chaos_ = true;
-  std::int64_t last_row_ = 0;
 };
 
 } // namespace penstock::sim

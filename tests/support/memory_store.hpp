@@ -32,7 +32,7 @@ struct memory_database {
   std::size_t opened = 0;
 };
 
-class memory_store final : public storage::store {
+class memory_store : public storage::store {
 public:
   explicit memory_store(std::shared_ptr<memory_database> database) : database_(std::move(database)) {}
 

@@ -302,6 +302,21 @@ TEST(publish_board, counts_what_is_open_anew_when_a_poller_resumes_it) {
   EXPECT_TRUE(board.snapshot().publishes[0].account.balanced());
 }
 
+TEST(publish_board, hears_a_former_poller_no_more) {
+  board board;
+  const auto shard = board.publish_shard("p", 0);
+  const auto former = shard->begin();
+  shard->apply({.claimed = 3, .in_flight = 3, .incarnation = former});
+  const auto current = shard->begin();
+  shard->apply({.claimed = 3, .in_flight = 3, .incarnation = current});
+  shard->apply({.sent = 3, .incarnation = former}); // its database has answered late
+  shard->begin(former);
+  const auto account = board.snapshot().publishes[0].account;
+  EXPECT_EQ(account.in_flight, 3u);
+  EXPECT_EQ(account.sent, 0u);
+  EXPECT_TRUE(account.balanced());
+}
+
 TEST(ready, needs_every_publish_shard_and_its_poller) {
   board board;
   board.publish_shard("p", 0);
