@@ -95,10 +95,42 @@ void batch_writer_state::on_write(const record::frame& frame, const ingestor_act
   if (!view && from.node() != self->node())
     return log::error(component, config.name, "a frame of another node cannot be read: {}", view.error().to_string());
   assert_that(static_cast<bool>(view), "an ingestor of the same pipeline sends frames of its columns");
+  const auto asked = std::find_if(queue.begin(), queue.end(), [&](const queued_frame& each) {
+    return each.asked && each.from == from && each.frame->chunk() == (*view)->chunk();
+  });
+  if (asked != queue.end()) {
+    asked->frame = std::move(*view);
+    asked->asked = false;
+    return schedule_commit();
+  }
   const auto messages = static_cast<std::uint32_t>((*view)->rows() + (*view)->letters());
   queued_messages += messages;
   queue.push_back({std::move(*view), from, messages});
   schedule_commit();
+}
+
+/// The frames at the front of the queue hold a row that the database refuses.
+void batch_writer_state::ask_for_messages(std::size_t frames) {
+  for (std::size_t index = 0; index < frames; ++index) {
+    auto& each = queue[index];
+    if (each.frame->has_messages())
+      continue;
+    each.asked = true;
+    self->monitor(each.from);
+    send_urgent(self, each.from, whole_atom_v, config.lane, each.frame->chunk());
+  }
+}
+
+/// Of a lost ingestor nothing can be asked: its messages come again, from the broker or to whoever has the lane then.
+void batch_writer_state::on_down(const caf::actor_addr& ingestor) {
+  forget(ingestor);
+  std::erase_if(queue, [&](const queued_frame& each) {
+    const bool lost = each.asked && each.from.address() == ingestor;
+    queued_messages -= lost ? each.messages : 0;
+    return lost;
+  });
+  schedule_commit();
+  quit_when_done();
 }
 
 void batch_writer_state::on_question(question asked) {
@@ -146,7 +178,7 @@ result<void> batch_writer_state::answer(const question& asked) {
 /// The commit message goes to the end of the mailbox: when its turn comes, every frame that was there before is in the
 /// queue.
 void batch_writer_state::schedule_commit() {
-  if (committing || retrying || queue.empty() || !store)
+  if (committing || retrying || queue.empty() || queue.front().asked || !store)
     return;
   committing = true;
   self->send(self, commit_atom_v);
@@ -154,18 +186,20 @@ void batch_writer_state::schedule_commit() {
 
 void batch_writer_state::on_commit() {
   committing = false;
-  if (retrying || queue.empty() || !store)
+  if (retrying || queue.empty() || queue.front().asked || !store)
     return;
   std::vector<const record::frame_view*> batch;
   std::uint64_t messages = 0;
   for (const auto& queued : queue) {
-    if (!batch.empty() && messages + queued.messages > config.records_max)
+    if (queued.asked || (!batch.empty() && messages + queued.messages > config.records_max))
       break;
     batch.push_back(queued.frame.get());
     messages += queued.messages;
   }
   config.board->queue(queue.size(), queued_messages);
   auto outcomes = store->write(batch);
+  if (!outcomes && outcomes.error().code == errc::row_refused)
+    return ask_for_messages(batch.size());
   if (!outcomes)
     return retry_later(outcomes.error());
   written = true;
@@ -273,7 +307,9 @@ bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
 void batch_writer_state::forget(const caf::actor_addr& ingestor) {
   if (!is_attached(ingestor))
     return;
-  self->demonitor(ingestor);
+  const auto is_asked = [&](const queued_frame& each) { return each.asked && each.from.address() == ingestor; };
+  if (std::none_of(queue.begin(), queue.end(), is_asked))
+    self->demonitor(ingestor);
   std::erase_if(ingestors, [&](const ingestor_actor& each) { return each.address() == ingestor; });
 }
 
@@ -303,10 +339,7 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
   for (const auto& column : state.config.table.columns)
     state.types.push_back(column.type);
   state.layout = layout_of(state.config.table);
-  self->set_down_handler([self](caf::down_msg& down) {
-    self->state.forget(down.source);
-    self->state.quit_when_done();
-  });
+  self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
   on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
   state.retrying = true;
   self->send(self, retry_atom_v);

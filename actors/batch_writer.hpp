@@ -4,6 +4,9 @@
 // Its ingestors run in this process or at other nodes. One whose node is lost is no longer attached; what it has sent
 // is committed all the same, and where it attaches again, that counts against its demand.
 //
+// A frame from another node comes without the messages of its rows. Where the database refuses a row, they are asked
+// for, and what is behind waits: they go into the dead letter.
+//
 // The one of lane 0 keeps the record of the pipeline's MQTT sessions too, for ingestors that have no connection to the
 // database.
 //
@@ -58,6 +61,7 @@ struct batch_writer_state {
     std::unique_ptr<record::frame_view> frame;
     messages::ingestor_actor from;
     std::uint32_t messages = 0;
+    bool asked = false; ///< for its messages; what is behind it waits, in order
   };
   std::deque<queued_frame> queue;
   std::uint64_t queued_messages = 0;
@@ -86,6 +90,8 @@ struct batch_writer_state {
   void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames);
   void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
+  void on_down(const caf::actor_addr& ingestor);
+  void ask_for_messages(std::size_t frames);
   void on_question(question asked);
   bool answer_questions();
   result<void> answer(const question& asked);

@@ -19,6 +19,8 @@ namespace {
 constexpr const char* component = "ingestor";
 /// The first link version whose batch-writers keep a record of sessions.
 constexpr std::uint16_t sessions_version = 3;
+/// The first one whose batch-writers take frames without messages.
+constexpr std::uint16_t without_messages_version = 4;
 constexpr std::uint8_t mqtt_5 = 5;
 /// A frame is sealed when it is about this large, whatever its number of records.
 constexpr std::size_t frame_bytes_max = 4u << 20;
@@ -58,7 +60,7 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
     if (where.lane == index && frame.to != caf::actor_cast<caf::actor_addr>(announced))
       frame.unsent = true;
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
-  lane.keeps_sessions = version >= sessions_version;
+  lane.version = version;
   self->monitor(lane.writer);
   self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout_of(storage::table_of(config.pipeline)));
 }
@@ -74,6 +76,13 @@ void ingestor_state::on_detach(std::uint32_t index) {
   }
   const auto writer = caf::actor_cast<batch_writer_actor>(self->current_sender());
   self->send(writer, detach_atom_v, ingestor_actor{self});
+}
+
+/// Asked for only until it is committed.
+void ingestor_state::on_whole(std::uint32_t index, std::uint64_t chunk) {
+  if (const auto found = sent.find({chunk, index}); found != sent.end())
+    self->send(caf::actor_cast<batch_writer_actor>(self->current_sender()), write_atom_v, found->second.frame,
+               ingestor_actor{self});
 }
 
 void ingestor_state::on_down(const caf::actor_addr& writer) {
@@ -134,7 +143,7 @@ void ingestor_state::want_session() {
     return;
   if (!session && !retiring)
     wanted = session_record_of(installation, config.pipeline, config.shard);
-  if (!keeper.keeps_sessions) {
+  if (keeper.version < sessions_version) {
     if (!session && !retiring)
       open_session({});
   } else if (session && wanted.epoch > 0) {
@@ -215,7 +224,7 @@ void ingestor_state::on_settled(const std::string& refused) {
 }
 
 void ingestor_state::tell_settled(const session_record& confirmed) {
-  if (const auto& keeper = lanes.front(); keeper.writer && keeper.keeps_sessions)
+  if (const auto& keeper = lanes.front(); keeper.writer && keeper.version >= sessions_version)
     self->send(keeper.writer, settle_atom_v, confirmed);
 }
 
@@ -326,10 +335,19 @@ void ingestor_state::send_chunk(std::uint32_t count, wall_time arrived) {
   for (const auto& [lane, content] : parts) {
     const auto messages = static_cast<std::uint32_t>(content->messages());
     const part where{chunk, lane};
-    auto& frame =
-      sent[where] = {content->seal(config.pipeline.name, config.shard, 0, chunk), messages, false, arrived, {}};
+    const auto& name = config.pipeline.name;
+    auto over_link =
+      takes_without_messages(lane) ? content->seal_without_messages(name, config.shard, 0, chunk) : record::frame{};
+    auto whole = content->seal(name, config.shard, 0, chunk);
+    auto& frame = sent[where] = {std::move(whole), std::move(over_link), messages, false, arrived, {}};
     send(where, frame);
   }
+}
+
+/// A link carries less than half as much then; rows that the database refuses are rare, and asked for.
+bool ingestor_state::takes_without_messages(std::uint32_t lane) const {
+  const auto& to = lanes[lane];
+  return to.writer.node() != self->node() && to.version >= without_messages_version;
 }
 
 void ingestor_state::send(const part& where, sent_frame& frame) {
@@ -337,7 +355,8 @@ void ingestor_state::send(const part& where, sent_frame& frame) {
   lane.demand.spend(frame.messages);
   frame.unsent = false;
   frame.to = lane.writer.address();
-  self->send(lane.writer, write_atom_v, frame.frame, ingestor_actor{self});
+  const auto over_link = std::exchange(frame.over_link, {});
+  self->send(lane.writer, write_atom_v, over_link ? over_link : frame.frame, ingestor_actor{self});
 }
 
 /// In the order of arrival of each lane. True: nothing is left to be sent again.
@@ -499,6 +518,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](settled_atom, const std::string& refused) { self->state.on_settled(refused); },
     [self](drained_atom) { self->state.on_drained(); },
     [self](detach_atom, std::uint32_t lane) { self->state.on_detach(lane); },
+    [self](whole_atom, std::uint32_t lane, std::uint64_t chunk) { self->state.on_whole(lane, chunk); },
     [self](pause_atom) { self->state.on_pause(true); },
     [self](resume_atom) { self->state.on_pause(false); },
     [self](paused_atom) {

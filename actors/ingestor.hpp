@@ -56,7 +56,7 @@ struct ingestor_state {
   struct lane {
     messages::batch_writer_actor writer; ///< null: none lives, or takes frames
     demand_ledger demand;
-    bool keeps_sessions = false; ///< those of former versions keep no record of them
+    std::uint16_t version = messages::link_version; ///< of its batch-writer's node
   };
   std::vector<lane> lanes;
   std::vector<std::unique_ptr<record::frame_builder>> lane_builders; ///< where there are several lanes
@@ -70,6 +70,7 @@ struct ingestor_state {
 
   struct sent_frame {
     record::frame frame;
+    record::frame over_link; ///< without messages; for the first time that it is sent, to another node
     std::uint32_t messages = 0;
     bool unsent = false; ///< its batch-writer is gone: send it again
     wall_time arrived;   ///< its oldest message
@@ -102,6 +103,7 @@ struct ingestor_state {
 
   void on_writer(std::uint32_t lane, const caf::strong_actor_ptr& announced, std::uint16_t version);
   void on_detach(std::uint32_t lane);
+  void on_whole(std::uint32_t lane, std::uint64_t chunk);
   void on_down(const caf::actor_addr& writer);
   void on_demand(const messages::demand& more);
   void on_attached(const messages::attached& message);
@@ -130,6 +132,7 @@ struct ingestor_state {
   void send_chunk(std::uint32_t messages, wall_time arrived);
   void send(const part& where, sent_frame& frame);
   bool resend_frames();
+  bool takes_without_messages(std::uint32_t lane) const;
   bool comes_from_writer_of(std::uint32_t lane) const;
   std::uint64_t outstanding(std::uint32_t lane) const;
   std::uint32_t decode_up_to(std::uint32_t messages_max);

@@ -152,8 +152,8 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 }
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
-/// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions.
-inline constexpr std::uint16_t link_version = 3;
+/// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions. 4: frames without messages, whole.
+inline constexpr std::uint16_t link_version = 4;
 inline constexpr std::uint16_t link_version_oldest = 1;
 
 /// How nodes introduce themselves.
@@ -243,6 +243,7 @@ CAF_ADD_ATOM(penstock, penstock::messages, settle_atom, "settle")
 CAF_ADD_ATOM(penstock, penstock::messages, sessions_atom, "sessions")
 CAF_ADD_ATOM(penstock, penstock::messages, settled_atom, "settled")
 CAF_ADD_ATOM(penstock, penstock::messages, drained_atom, "drained")
+CAF_ADD_ATOM(penstock, penstock::messages, whole_atom, "whole")
 CAF_END_TYPE_ID_BLOCK(penstock)
 
 namespace penstock::messages {
@@ -261,7 +262,8 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<session_list>,   // from lane 0's batch-writer
                                         reacts<settled_atom, std::string>, reacts<drained_atom>, // from the session
                                         reacts<detach_atom, std::uint32_t>, // from the batch-writer: it would end
-                                        reacts<pause_atom>,
+                                        // from the batch-writer of that lane: the chunk's frame, with its messages
+                                        reacts<whole_atom, std::uint32_t, std::uint64_t>, reacts<pause_atom>,
                                         reacts<resume_atom>,                      // from the control topic
                                         reacts<paused_atom>, reacts<closed_atom>, // its own: the end of the session
                                         reacts<step_atom, std::uint64_t>>;        // its own

@@ -16,8 +16,8 @@ struct Frame {
   chunk @4 :UInt64;            # with pipeline, shard and epoch: the handle by which the frame is acknowledged
   rows @5 :UInt32;
   columns @6 :List(Column);    # in the order of the configuration
-  topics @7 :Strings;          # per row: the message as it came, for the dead letters
-  payloads @8 :Strings;        # per row
+  topics @7 :Strings;          # per row: the message as it came, for the dead letters; null, and so
+  payloads @8 :Strings;        #   payloads, where a link carries the frame: they are asked for when they are needed
   letters @9 :List(Letter);    # messages that became no row
   arrived @10 :List(Int64);    # per row: microseconds since 1970, UTC
 }

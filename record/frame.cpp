@@ -236,12 +236,12 @@ void frame_builder::clear() {
 /// that is zeroed as Cap'n Proto expects; the long lists come last, in memory that is written once only.
 class frame_sealer {
 public:
-  explicit frame_sealer(const frame_builder& from) : from_(from) {}
+  frame_sealer(const frame_builder& from, bool with_messages) : from_(from), with_messages_(with_messages) {}
 
   std::size_t structure_words(std::string_view pipeline) const {
     std::size_t words = 1 + capnp::sizeInWords<schema::Frame>() + words_for(pipeline.size() + 1);
     words += 1 + from_.columns_.size() * capnp::sizeInWords<schema::Column>();
-    words += std::size_t{2} * capnp::sizeInWords<schema::Strings>();
+    words += with_messages_ ? std::size_t{2} * capnp::sizeInWords<schema::Strings>() : 0;
     for (const auto& column : from_.columns_)
       words += is_string(column.type) ? capnp::sizeInWords<schema::Strings>() : 0;
     words += 1 + from_.letters_.size() * capnp::sizeInWords<schema::Letter>();
@@ -249,7 +249,9 @@ public:
   }
 
   std::size_t bulk_words() const {
-    std::size_t words = words_of(from_.topics_) + words_of(from_.payloads_) + from_.arrived_.size();
+    std::size_t words = from_.arrived_.size();
+    if (with_messages_)
+      words += words_of(from_.topics_) + words_of(from_.payloads_);
     for (const auto& column : from_.columns_) {
       words += column.nulls.empty() ? 0 : words_for(nulls_bytes());
       words +=
@@ -260,14 +262,18 @@ public:
 
   void write(schema::Frame::Builder root) const {
     auto columns = root.initColumns(static_cast<unsigned>(from_.columns_.size()));
-    auto topics = root.initTopics();
-    auto payloads = root.initPayloads();
+    if (with_messages_) {
+      root.initTopics();
+      root.initPayloads();
+    }
     for (unsigned i = 0; i < columns.size(); ++i)
       if (is_string(from_.columns_[i].type))
         columns[i].initStrings();
     write_letters(root.initLetters(static_cast<unsigned>(from_.letters_.size())));
-    write(from_.topics_, topics);
-    write(from_.payloads_, payloads);
+    if (with_messages_) {
+      write(from_.topics_, root.getTopics());
+      write(from_.payloads_, root.getPayloads());
+    }
     fill(root.initArrived(static_cast<unsigned>(from_.arrived_.size())), from_.arrived_);
     for (unsigned i = 0; i < columns.size(); ++i)
       write(from_.columns_[i], columns[i]);
@@ -314,17 +320,30 @@ private:
   }
 
   const frame_builder& from_;
+  bool with_messages_;
 };
 
 std::size_t frame_builder::bytes() const {
-  const frame_sealer sealer{*this};
+  const frame_sealer sealer{*this, true};
   return (1 + sealer.structure_words({}) + sealer.bulk_words()) * word_bytes;
 }
 
 frame frame_builder::seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk) {
+  auto whole = sealed(pipeline, shard, epoch, chunk, true);
+  clear();
+  return whole;
+}
+
+frame frame_builder::seal_without_messages(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch,
+                                           std::uint64_t chunk) const {
+  return sealed(pipeline, shard, epoch, chunk, false);
+}
+
+frame frame_builder::sealed(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk,
+                            bool with_messages) const {
   for (const auto& column : columns_)
     assert_that(column.size() == rows(), "no row is open when a frame is sealed");
-  const frame_sealer sealer{*this};
+  const frame_sealer sealer{*this, with_messages};
   const std::size_t structure = sealer.structure_words(pipeline);
   const std::size_t size = structure + sealer.bulk_words();
   assert_that((1 + size) * word_bytes <= frame::bytes_max, "a frame fits frame::bytes_max");
@@ -345,7 +364,6 @@ frame frame_builder::seal(std::string_view pipeline, std::uint32_t shard, std::u
     sealer.write(root);
     assert_that(message.sizeInWords() == size, "a frame's size is known before it is written");
   }
-  clear();
   return frame{std::move(words)};
 }
 
@@ -391,9 +409,11 @@ private:
     view_->epoch_ = root.getEpoch();
     view_->chunk_ = root.getChunk();
     view_->rows_ = root.getRows();
-    if (!read(root.getTopics(), view_->topics_))
+    if (root.hasTopics() != root.hasPayloads())
+      return "its messages";
+    if (root.hasTopics() && !read(root.getTopics(), view_->topics_))
       return "its topics";
-    if (!read(root.getPayloads(), view_->payloads_))
+    if (root.hasPayloads() && !read(root.getPayloads(), view_->payloads_))
       return "its payloads";
     if (!elements(root.getArrived(), capnp::ElementSize::EIGHT_BYTES, view_->arrived_))
       return "its times of arrival";

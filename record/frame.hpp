@@ -97,6 +97,9 @@ public:
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_.size(); }
   const column_view& column(std::size_t index) const { return columns_[index]; }
+  /// Whether each row has the message that it came from (frame_builder::seal_without_messages).
+  bool has_messages() const { return topics_.size() == rows_; }
+  // With has_messages():
   std::string_view topic(std::size_t row) const { return topics_[row]; }
   std::string_view payload(std::size_t row) const { return payloads_[row]; }
   wall_time arrived(std::size_t row) const { return wall_time{std::chrono::microseconds{arrived_[row]}}; }
@@ -150,6 +153,10 @@ public:
 
   /// The frame; the builder is empty again afterwards. What was collected must fit frame::bytes_max.
   frame seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk);
+  /// The same, but without the topics and payloads of the rows, which a link need not carry: more than half of it. What
+  /// was collected stays.
+  frame seal_without_messages(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch,
+                              std::uint64_t chunk) const;
 
 private:
   friend class frame_sealer;
@@ -179,6 +186,8 @@ private:
     wall_time arrived;
   };
   void clear();
+  frame sealed(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk,
+               bool with_messages) const;
   std::uint64_t hash_of(std::span<const std::size_t> key, std::size_t row) const;
   void copy_row(std::size_t row, frame_builder& to) const;
 

@@ -143,6 +143,8 @@ result<std::uint32_t> sql_store::insert(const batch_view& batch, std::size_t fir
     const auto index = batch.frame_of(row);
     const auto& frame = batch.frame(index);
     const auto at = row - batch.begin_of(index);
+    if (!frame.has_messages())
+      return error{errc::row_refused, why.message};
     ++refused_of[index];
     add(refused, {frame.topic(at), frame.payload(at), why.code, why.message, frame.arrived(at)});
     return {};

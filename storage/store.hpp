@@ -98,7 +98,8 @@ public:
 
   /// Writes all rows and letters of `frames` in one transaction and commits. A row whose key is there already is a
   /// duplicate (with on_conflict update: one that is not newer); a row that the database refuses becomes a dead letter
-  /// in the same transaction (the batch is bisected). On an error nothing of the call is stored (or, where the commit's
+  /// in the same transaction (the batch is bisected). Where that row's frame has no messages, the error is row_refused:
+  /// the batch is to be written again with them. On an error nothing of the call is stored (or, where the commit's
   /// outcome is unknown, writing again is safe). After `prepare`, for the table prepared. Outcomes are in the order of
   /// the frames.
   virtual result<std::vector<frame_outcome>> write(std::span<const record::frame_view* const> frames) = 0;

@@ -273,6 +273,37 @@ TEST_F(agent_test, frames_that_were_lost_on_the_way_are_sent_again_when_the_link
   EXPECT_THAT(broker->released, ElementsAre(4));
 }
 
+TEST_F(agent_test, messages_go_over_a_link_only_where_a_row_is_refused) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  deliver(1, 3);
+  network.settle();
+  database->write_failures = {{errc::row_refused, "a constraint"}};
+  deliver(4, 6);
+  network.settle();
+  EXPECT_THAT(database->with_messages, ElementsAre(false, true));
+  EXPECT_EQ(database->rows.size(), 6u);
+  EXPECT_EQ(broker->released.back(), 6u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(agent_test, a_batch_writer_of_a_link_version_that_asks_for_nothing_gets_messages_at_once) {
+  a.start_agent();
+  b.start_agent("plant-7", 3);
+  network.connect(a, b);
+  a.tell({&b});
+  b.tell({&a}, {{{"p", 0}, 1}});
+  network.settle();
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  deliver(1, 3);
+  network.settle();
+  EXPECT_THAT(database->with_messages, ElementsAre(true));
+}
+
 TEST_F(agent_test, a_link_that_returns_doubles_no_demand) {
   link_a_and_b();
   start_ingestor(a);

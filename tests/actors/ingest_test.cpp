@@ -576,4 +576,37 @@ TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
   EXPECT_EQ(board.snapshot().pipelines.at(0).lag, 0s);
 }
 
+TEST_F(ingest_test, what_is_behind_a_frame_whose_messages_are_asked_for_waits_until_they_come_or_its_ingestor_is_lost) {
+  spawn_writer();
+  settle();
+  std::vector<std::uint64_t> asked;
+  const auto elsewhere = system.spawn([&asked](caf::event_based_actor*) -> caf::behavior {
+    return {[&asked](messages::whole_atom, std::uint32_t, std::uint64_t chunk) { asked.push_back(chunk); },
+            [](const messages::attached&) {}, [](const messages::committed&) {}, [](const messages::demand&) {}};
+  });
+  const auto from = caf::actor_cast<messages::ingestor_actor>(elsewhere);
+  caf::anon_send(writer, messages::attach_atom_v, from, layout_of(storage::table_of(pipeline)));
+  const auto write = [&](std::uint64_t chunk, const std::string& id, bool with_messages) {
+    record::frame_builder builder{decode::column_types(pipeline)};
+    decode::make_decoder(pipeline)->decode("t/1", R"({"id":")" + id + R"("})", wall_now(), builder);
+    caf::anon_send(writer, messages::write_atom_v,
+                   with_messages ? builder.seal("p", 0, 0, chunk) : builder.seal_without_messages("p", 0, 0, chunk),
+                   from);
+    settle();
+  };
+  database->write_failures = {{errc::row_refused, "a constraint"}};
+  write(1, "a", false);
+  EXPECT_THAT(asked, ElementsAre(1u));
+  write(2, "b", false);
+  EXPECT_THAT(database->rows, IsEmpty());
+  write(1, "a", true);
+  EXPECT_THAT(database->rows, ElementsAre("a", "b"));
+  database->write_failures = {{errc::row_refused, "a constraint"}};
+  write(3, "c", false);
+  write(4, "d", false);
+  caf::anon_send_exit(elsewhere, caf::exit_reason::kill);
+  settle();
+  EXPECT_THAT(database->rows, ElementsAre("a", "b", "d"));
+}
+
 } // namespace penstock::actors

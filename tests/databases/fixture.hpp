@@ -106,7 +106,7 @@ public:
   std::unique_ptr<store> prepared(const table& table = readings()) const;
 
   static std::unique_ptr<record::frame_view> view(record::frame frame, const table& table);
-  static std::unique_ptr<record::frame_view> frame_of(const std::vector<reading>& of);
+  static std::unique_ptr<record::frame_view> frame_of(const std::vector<reading>& of, bool with_messages = true);
   /// `count` readings at rising times.
   static std::vector<reading> series(std::int64_t first, std::int64_t count);
   static std::string payload_of(const reading& reading) { return "payload at " + std::to_string(reading.time); }

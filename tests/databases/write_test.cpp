@@ -154,6 +154,23 @@ TEST_F(write_test, one_row_of_5000_that_a_constraint_refuses_becomes_a_dead_lett
   EXPECT_EQ(*target->row_count(readings()), 4'999u);
 }
 
+TEST_F(write_test, a_refused_row_without_its_message_is_an_error_and_nothing_is_stored_before_it_comes) {
+  prepared();
+  other().refuse_negative_batteries();
+  auto target = prepared();
+  auto rows = series(0, 200);
+  EXPECT_EQ(write_one(*target, *frame_of(rows, false)), (frame_outcome{200, 0, 0}));
+  rows = series(200, 200);
+  rows[150].battery = -1;
+  const auto without = frame_of(rows, false);
+  const auto refused = write(*target, {without.get()});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::row_refused);
+  EXPECT_EQ(*target->row_count(readings()), 200u);
+  EXPECT_EQ(write_one(*target, *frame_of(rows)), (frame_outcome{199, 0, 1}));
+  EXPECT_EQ(letters(*target).at(0).payload, payload_of(rows[150]));
+}
+
 TEST_F(write_test, refused_rows_at_the_ends_and_in_a_row_are_all_found) {
   prepared();
   other().refuse_negative_batteries();

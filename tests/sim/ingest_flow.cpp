@@ -54,6 +54,9 @@ public:
   }
   result<std::vector<storage::frame_outcome>> write(std::span<const record::frame_view* const> frames) override {
     return ask([&]() -> result<std::vector<storage::frame_outcome>> {
+      if (std::any_of(frames.begin(), frames.end(),
+                      [this](const auto* frame) { return target_.lacks_messages(*frame); }))
+        return error{errc::row_refused, "refused, and its message is missing"};
       std::vector<storage::frame_outcome> outcomes;
       std::transform(frames.begin(), frames.end(), std::back_inserter(outcomes),
                      [this](const auto* frame) { return target_.take(*frame); });
@@ -125,6 +128,13 @@ std::string ingest_flow::payload_of(std::int64_t number) const {
 }
 
 // --- the table
+
+bool ingest_flow::lacks_messages(const record::frame_view& frame) const {
+  for (std::size_t row = 0; row < frame.rows(); ++row)
+    if (!frame.has_messages() && is_refused(frame.column(1).integer(row)))
+      return true;
+  return false;
+}
 
 storage::frame_outcome ingest_flow::take(const record::frame_view& frame) {
   storage::frame_outcome outcome;

@@ -45,6 +45,8 @@ public:
   // --- the database's
 
   storage::frame_outcome take(const record::frame_view& frame);
+  /// It has a row that is refused, and came without the messages of its rows.
+  bool lacks_messages(const record::frame_view& frame) const;
   /// What the target database has beside the rows.
   std::shared_ptr<testing::memory_database> own_tables() const { return own_tables_; }
 

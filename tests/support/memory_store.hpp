@@ -20,6 +20,7 @@ struct memory_database {
   std::multiset<std::string> rows;    ///< the first text column of each
   std::vector<std::string> letters;   ///< payloads
   std::vector<std::size_t> commits;   ///< messages in each
+  std::vector<bool> with_messages;    ///< whether each frame came with the messages of its rows
   std::deque<error> open_failures;    ///< the next calls of open fail with these
   std::deque<error> prepare_failures; ///< and the next calls of prepare
   std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
@@ -83,6 +84,7 @@ public:
     std::vector<storage::frame_outcome> outcomes;
     std::size_t messages = 0;
     for (const auto* frame : frames) {
+      database_->with_messages.push_back(frame->has_messages());
       storage::frame_outcome outcome;
       for (std::size_t row = 0; row < frame->rows(); ++row) {
         const std::string key{frame->column(0).string(row)};

@@ -225,6 +225,32 @@ TEST(frame, of_letters_only_can_be_read) {
   EXPECT_EQ((*opened)->letter(0).payload, (std::string_view{"\0x", 2}));
 }
 
+TEST(frame, may_leave_out_the_messages_of_its_rows) {
+  const std::vector<column_type> types{column_type::text};
+  frame_builder builder{types};
+  for (int row = 0; row < 20'000; ++row) {
+    builder.set_string(0, std::to_string(row));
+    builder.commit_row("topic", "payload", wall_time{std::chrono::microseconds{row}});
+  }
+  builder.add_letter("a/b", "x", {errc::payload_malformed, "no JSON"}, {});
+  const auto part = builder.seal_without_messages("p", 1, 2, 3);
+  const auto whole = builder.seal("p", 1, 2, 3);
+  EXPECT_LT(part.bytes() + 20'000 * 12, whole.bytes());
+  const auto opened = frame_view::open(part, types);
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  EXPECT_FALSE((*opened)->has_messages());
+  EXPECT_EQ((*opened)->rows(), 20'000u);
+  EXPECT_EQ((*opened)->chunk(), 3u);
+  EXPECT_EQ((*opened)->column(0).string(19'999), "19999");
+  EXPECT_EQ((*opened)->arrived(19'999), wall_time{std::chrono::microseconds{19'999}});
+  ASSERT_EQ((*opened)->letters(), 1u);
+  EXPECT_EQ((*opened)->letter(0).payload, "x");
+  const auto all = frame_view::open(whole, types);
+  ASSERT_TRUE(all) << all.error().to_string();
+  EXPECT_TRUE((*all)->has_messages());
+  EXPECT_EQ((*all)->payload(19'999), "payload");
+}
+
 TEST(frame, of_nothing_can_be_read) {
   frame_builder builder{every_type};
   const auto opened = frame_view::open(builder.seal("p", 0, 0, 0), every_type);
