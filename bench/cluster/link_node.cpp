@@ -141,6 +141,7 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
       self->send(self->state.writer, messages::attach_atom_v, messages::ingestor_actor{self}, std::uint64_t{0});
     },
     [](messages::detach_atom, std::uint32_t) {},
+    [](messages::whole_atom, std::uint32_t, std::uint64_t) {},
     [](messages::pause_atom) {},
     [](messages::resume_atom) {},
     [](const session_record&) {},
