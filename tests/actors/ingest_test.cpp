@@ -1,3 +1,5 @@
+#include "actors/layout.hpp"
+#include "decode/decoder.hpp"
 #include "tests/support/pipeline_fixture.hpp"
 
 #include <gmock/gmock.h>
