@@ -33,15 +33,23 @@ bool is_number(const std::string& text, double& value) {
   return parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size();
 }
 
-/// Oldest first: by `order`, as numbers where both are, else as text, which times are written to be sorted by.
-bool older(const storage::source_row& left, const storage::source_row& right) {
+/// By `order`: as numbers where both are, else as text, which times are written to be sorted by.
+bool is_newer(const std::string& left, const std::string& right) {
   double a = 0;
   double b = 0;
-  if (is_number(left.order, a) && is_number(right.order, b))
-    return a != b ? a < b : left.id < right.id;
-  if (left.order != right.order)
-    return without_zone(left.order) < without_zone(right.order);
-  return left.id < right.id;
+  if (is_number(left, a) && is_number(right, b))
+    return a > b;
+  return without_zone(left) > without_zone(right);
+}
+
+/// Where the path `order` has it, by its first column.
+const std::string& place_of(const storage::source_row& row) { return row.version.empty() ? row.order : row.version; }
+
+/// Oldest first.
+bool older(const storage::source_row& left, const storage::source_row& right) {
+  if (is_newer(right.order, left.order))
+    return true;
+  return !is_newer(left.order, right.order) && left.id < right.id;
 }
 
 void sort_oldest_first(std::vector<storage::source_row>& rows) {
@@ -200,6 +208,7 @@ result<void> row_finder::read_new(storage::source& source, storage::tracking& tr
   const auto number = ++reads_count_;
   reads_[number].before = read_to_;
   read_to_ = read->back().position;
+  read_to_order_ = place_of(read->back());
   std::erase_if(*read, [&](const auto& row) { return skips(row); });
   if (known_high_ && !is_behind(reads_[number].before, *known_high_)) {
     auto left = drop_tracked(tracking, *std::move(read));
@@ -293,6 +302,10 @@ result<void> row_finder::step(walk& along, storage::source& source, storage::tra
                         return row.position == read_to_;
                       }));
   along.position = at_end ? std::string{} : read->back().position;
+  // While net 1 has not caught up, what is in front of it is its own: it would go before older rows. What is taken for
+  // newer and is not (its order may be that of a collation) is found once net 1 has caught up.
+  if (!by_id() && was_full_)
+    std::erase_if(*read, [&](const auto& row) { return is_newer(place_of(row), read_to_order_); });
   // Above the floor the other nets are at work.
   std::erase_if(*read, [&](const auto& row) { return skips(row) || (by_id() && (!floor || row.id > *floor)); });
   auto left = drop_tracked(tracking, *std::move(read));

@@ -124,6 +124,7 @@ private:
   storage::source::path newest_ = storage::source::path::id;
   id_frontier frontier_;
   std::string read_to_;                   ///< along the path of net 1
+  std::string read_to_order_;             ///< where the last row that net 1 has read is, without ids
   std::string begin_;                     ///< of `start: now`
   std::optional<std::string> known_high_; ///< up to there a former process may have claimed
   bool was_full_ = false;

@@ -37,5 +37,33 @@ TEST(row_finder, a_sweep_whose_steps_take_long_comes_less_often) {
   EXPECT_TRUE(sweeps());
 }
 
+TEST(row_finder, without_ids_walks_give_nothing_out_that_net_1_is_still_to_read) {
+  const auto table = std::make_shared<testing::memory_table>();
+  table->newest = storage::source::path::order;
+  for (std::int64_t id = 1; id <= 7; ++id)
+    table->rows[id] = "m";
+  testing::memory_source source{table};
+  testing::memory_tracking tracking{std::make_shared<testing::memory_records>()};
+  monotonic time{1h};
+  row_finder finder{{}};
+  ASSERT_TRUE(finder.begin(source, {}));
+  std::vector<std::int64_t> ids;
+  const auto look = [&] {
+    time += 1s;
+    const auto found = finder.look(source, tracking, 2, time);
+    ASSERT_TRUE(found);
+    for (const auto& each : *found)
+      ids.push_back(each.row.id);
+  };
+  for (int looks = 0; looks < 5; ++looks)
+    look();
+  EXPECT_EQ(ids, (std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(finder.found_late(), 0u);
+  table->rows[0] = "m";
+  look();
+  EXPECT_EQ(ids.back(), 0);
+  EXPECT_EQ(finder.found_late(), 1u);
+}
+
 } // namespace
 } // namespace penstock::actors

@@ -23,8 +23,9 @@ namespace penstock::testing {
 /// A table with an integer key; `rows` are what is visible.
 struct memory_table {
   std::map<std::int64_t, std::string> rows; ///< the monitor by id
-  std::size_t padding = 0;                  ///< bytes in each payload
-  std::optional<wall_time> since;           ///< when all of them were made; nothing: `order` is no time
+  storage::source::path newest = storage::source::path::id;
+  std::size_t padding = 0;        ///< bytes in each payload
+  std::optional<wall_time> since; ///< when all of them were made; nothing: `order` is no time
   std::uint64_t reads = 0;
   std::optional<error> failure;
 };
@@ -32,7 +33,7 @@ struct memory_table {
 class memory_source final : public storage::source {
 public:
   explicit memory_source(std::shared_ptr<memory_table> table) : table_(std::move(table)) {}
-  path newest() const override { return path::id; }
+  path newest() const override { return table_->newest; }
   void begin_behind(const std::string& position) override { begin_ = id_of(position); }
   result<std::vector<storage::source_row>> read(path, const std::string& behind, std::size_t rows_max) override {
     ++table_->reads;
