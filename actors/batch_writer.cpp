@@ -80,10 +80,13 @@ void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t
   forget(ingestor.address());
   self->monitor(ingestor);
   ingestors.push_back(ingestor);
-  // A handle of before its link was lost leads nowhere any more.
+  // A handle of before its link was lost leads nowhere any more, nor does what was asked over it.
   for (auto& each : queue)
-    if (each.from == ingestor)
+    if (each.from == ingestor) {
       each.from = ingestor;
+      if (each.asked)
+        ask(each);
+    }
   if (!installation.empty())
     welcome(ingestor);
   if (stopping)
@@ -109,16 +112,23 @@ void batch_writer_state::on_write(const record::frame& frame, const ingestor_act
   schedule_commit();
 }
 
+void batch_writer_state::ask(queued_frame& queued) {
+  queued.asked = true;
+  self->monitor(queued.from);
+  send_urgent(self, queued.from, whole_atom_v, config.lane, queued.frame->chunk());
+}
+
 /// The frames at the front of the queue hold a row that the database refuses.
 void batch_writer_state::ask_for_messages(std::size_t frames) {
+  bool any = false;
   for (std::size_t index = 0; index < frames; ++index) {
     auto& each = queue[index];
     if (each.frame->has_messages())
       continue;
-    each.asked = true;
-    self->monitor(each.from);
-    send_urgent(self, each.from, whole_atom_v, config.lane, each.frame->chunk());
+    any = true;
+    ask(each);
   }
+  assert_that(any, "a store that has a row's message makes a dead letter of it");
 }
 
 /// Of a lost ingestor nothing can be asked: its messages come again, from the broker or to whoever has the lane then.

@@ -92,6 +92,7 @@ struct batch_writer_state {
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_down(const caf::actor_addr& ingestor);
   void ask_for_messages(std::size_t frames);
+  void ask(queued_frame& queued);
   void on_question(question asked);
   bool answer_questions();
   result<void> answer(const question& asked);

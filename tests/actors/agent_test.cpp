@@ -58,9 +58,9 @@ struct agent_test : ::testing::Test {
     return ingestor;
   }
 
-  void link_a_and_b() {
+  void link_a_and_b(std::uint16_t version_of_b = messages::link_version) {
     a.start_agent();
-    b.start_agent();
+    b.start_agent("plant-7", version_of_b);
     network.connect(a, b);
     a.tell({&b});
     b.tell({&a}, {{{"p", 0}, 1}});
@@ -167,12 +167,7 @@ TEST_F(agent_test, a_session_is_recorded_by_the_batch_writer_of_another_node) {
 }
 
 TEST_F(agent_test, a_batch_writer_of_a_link_version_that_knows_of_no_sessions_is_not_asked) {
-  a.start_agent();
-  b.start_agent("plant-7", 2);
-  network.connect(a, b);
-  a.tell({&b});
-  b.tell({&a}, {{{"p", 0}, 1}});
-  network.settle();
+  link_a_and_b(2);
   start_ingestor(a);
   start_writer(b);
   network.settle();
@@ -290,12 +285,7 @@ TEST_F(agent_test, messages_go_over_a_link_only_where_a_row_is_refused) {
 }
 
 TEST_F(agent_test, a_batch_writer_of_a_link_version_that_asks_for_nothing_gets_messages_at_once) {
-  a.start_agent();
-  b.start_agent("plant-7", 3);
-  network.connect(a, b);
-  a.tell({&b});
-  b.tell({&a}, {{{"p", 0}, 1}});
-  network.settle();
+  link_a_and_b(3);
   start_ingestor(a);
   start_writer(b);
   network.settle();

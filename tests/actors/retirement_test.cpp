@@ -42,6 +42,22 @@ struct retirement_test : testing::pipeline_fixture {
     settle();
   }
 
+  /// The session is drained and about to be ended when something `happens`.
+  template <class Event>
+  void drain_and(const Event& happens) {
+    start_retiring();
+    broker->connect();
+    settle();
+    broker->hold_pause = true;
+    broker->drain();
+    settle();
+    happens();
+    settle();
+    broker->hold_pause = false;
+    broker->pause_done();
+    settle();
+  }
+
   void restart_writer() {
     caf::anon_send_exit(writer, caf::exit_reason::kill);
     settle();
@@ -238,17 +254,7 @@ TEST_F(retirement_test, a_broker_of_mqtt_3_1_1_ends_the_session_with_a_connect) 
 }
 
 TEST_F(retirement_test, one_whose_end_the_broker_may_not_have_heard_of_is_retired_again) {
-  start_retiring();
-  broker->connect();
-  settle();
-  broker->hold_pause = true;
-  broker->drain();
-  settle();
-  broker->disconnect();
-  settle();
-  broker->hold_pause = false;
-  broker->pause_done();
-  settle();
+  drain_and([this] { broker->disconnect(); });
   EXPECT_FALSE(broker->forgotten);
   EXPECT_TRUE(recorded(1));
   ASSERT_EQ(broker->requests.size(), 2u);
@@ -256,17 +262,7 @@ TEST_F(retirement_test, one_whose_end_the_broker_may_not_have_heard_of_is_retire
 }
 
 TEST_F(retirement_test, a_message_that_comes_after_all_keeps_the_session) {
-  start_retiring();
-  broker->connect();
-  settle();
-  broker->hold_pause = true;
-  broker->drain();
-  settle();
-  broker->deliver("t/1", payloads(1, 1));
-  settle();
-  broker->hold_pause = false;
-  broker->pause_done();
-  settle();
+  drain_and([this] { broker->deliver("t/1", payloads(1, 1)); });
   EXPECT_FALSE(broker->forgotten);
   EXPECT_TRUE(recorded(1));
   EXPECT_EQ(database->rows.size(), 1u);
