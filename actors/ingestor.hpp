@@ -9,6 +9,8 @@
 // configuration left there. One ingestor of a pipeline has no shard: it retires the sessions that no shard has any more
 // (retirement.hpp): it unsubscribes, drains and ends them, one after the other.
 //
+// ingestor.cpp: from messages to frames; ingestor_session.cpp: the session.
+//
 // Bounded: the session holds back the socket when too much is unacknowledged (config in_flight), so `waiting` and
 // `sent` together never hold more than that. Nothing is sent without demand.
 #pragma once

@@ -9,6 +9,12 @@
 //                      ingestor <--demand-------------- batch-writer
 //   session <-release- ingestor
 //
+// Between nodes a frame goes without its rows' messages. Where the database refuses a row, the batch-writer asks for
+// them (docs/decisions/0021-a-link-carries-rows-without-their-messages.md):
+//
+//                      ingestor <--whole--------------- batch-writer   of a chunk
+//                      ingestor --write (frame)-------> batch-writer   the same once more, with them
+//
 // Before it opens a session, an ingestor has it recorded by the batch-writer of lane 0, and learns what former
 // generations of it were subscribed to; so that no session is ever forgotten at a broker
 // (docs/decisions/0020-sessions-are-remembered-and-retired.md):

@@ -4,6 +4,7 @@
 #include "actors/directory.hpp"
 #include "messages/messages.hpp"
 #include "telemetry/board.hpp"
+#include "tests/support/deterministic_system.hpp"
 
 #include <caf/scheduler/test_coordinator.hpp>
 #include <caf/scoped_actor.hpp>
@@ -15,13 +16,6 @@ namespace penstock::testing {
 
 class actor_fixture : public ::testing::Test {
 public:
-  struct system_config : caf::actor_system_config {
-    system_config() {
-      messages::add_to(*this);
-      set("scheduler.policy", caf::atom("testing"));
-    }
-  };
-
   /// Runs until nobody has a message left. Timers do not fire.
   void settle() {
     while (scheduler().try_run_once()) {
@@ -42,7 +36,7 @@ protected:
     return dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
   }
 
-  system_config system_configuration;
+  deterministic_config system_configuration;
   caf::actor_system system{system_configuration};
   telemetry::board board;
   actors::actor_directory directory{board};

@@ -10,10 +10,10 @@
 
 #include "actors/agent.hpp"
 #include "tests/support/actor_fixture.hpp"
+#include "tests/support/deterministic_system.hpp"
 
 #include <caf/io/middleman.hpp>
 #include <caf/io/network/test_multiplexer.hpp>
-#include <caf/timespan.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -101,16 +101,6 @@ public:
   bool step_alone() { return scheduler().try_run_once() || multiplexer().try_exec_runnable(); }
 
 private:
-  struct system_config : actor_fixture::system_config {
-    system_config() {
-      load<caf::io::middleman>();
-      set("middleman.network-backend", caf::atom("testing"));
-      set("middleman.manual-multiplexing", true);
-      set("middleman.attach-utility-actors", true);
-      set("middleman.heartbeat-interval", caf::timespan{0});
-      set("middleman.workers", std::size_t{0});
-    }
-  };
   friend class simulated_network;
 
   caf::io::network::test_multiplexer& multiplexer() {
@@ -124,7 +114,7 @@ private:
   simulated_network& network_;
   std::string name_;
   caf::io::accept_handle acceptor_;
-  system_config system_configuration_;
+  simulated_node_config system_configuration_;
 
 public:
   caf::actor_system system{system_configuration_};
