@@ -45,16 +45,11 @@ bool is_newer(const std::string& left, const std::string& right) {
 /// Where the path `order` has it, by its first column.
 const std::string& place_of(const storage::source_row& row) { return row.version.empty() ? row.order : row.version; }
 
-/// Oldest first.
-bool older(const storage::source_row& left, const storage::source_row& right) {
-  if (is_newer(right.order, left.order))
+/// By `order`, then the id.
+bool is_older(const row_finder::found_row& left, const row_finder::found_row& right) {
+  if (is_newer(right.row.order, left.row.order))
     return true;
-  return !is_newer(left.order, right.order) && left.id < right.id;
-}
-
-void sort_oldest_first(std::vector<storage::source_row>& rows) {
-  if (!std::is_sorted(rows.begin(), rows.end(), older)) // rows are large, and mostly read in this order
-    std::stable_sort(rows.begin(), rows.end(), older);
+  return !is_newer(left.row.order, right.row.order) && left.row.id < right.row.id;
 }
 
 } // namespace
@@ -189,14 +184,25 @@ bool row_finder::is_behind(const std::string& position, const std::string& high)
   return by_id() && !position.empty() && id_of(position) >= id_of(high);
 }
 
+/// The gaps are read behind what is new: a row that became visible before one of the new ones is found with it, so that
+/// rows of one monitor keep their order. Where more lies in them than is read at once, what is new waits.
 result<void> row_finder::read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max,
                                   monotonic now, std::vector<found_row>& found) {
   rows_max = rows_at_once(rows_max);
   auto read = source.read(newest_, read_to_, rows_max);
   if (!read)
     return read.error();
-  measure(*read);
   was_full_ = read->size() >= rows_max;
+  if (by_id()) {
+    const auto all = read_gaps(source, now, found);
+    if (!all)
+      return all.error();
+    if (!*all) {
+      was_full_ = true;
+      return {};
+    }
+  }
+  measure(*read);
   if (read->empty())
     return {};
   if (by_id()) {
@@ -218,28 +224,28 @@ result<void> row_finder::read_new(storage::source& source, storage::tracking& tr
   }
   if (known_high_ && is_behind(read_to_, *known_high_))
     known_high_.reset();
-  sort_oldest_first(*read);
   for (auto& row : *read)
     give({std::move(row), number}, found);
   return {};
 }
 
-result<void> row_finder::read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found) {
+/// Whether that was all that is in them.
+result<bool> row_finder::read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found) {
   const auto ranges = frontier_.ask(config_.gaps_asked, now);
   if (ranges.empty())
-    return {};
-  auto read = source.read_ids(ranges, rows_at_once(config_.sweep_rows));
+    return true;
+  const auto rows_max = rows_at_once(config_.sweep_rows);
+  auto read = source.read_ids(ranges, rows_max);
   if (!read)
     return read.error();
-  for (const auto& row : *read)
+  for (auto& row : *read) {
     frontier_.filled(row.id);
-  sort_oldest_first(*read);
-  for (auto& row : *read)
-    if (!skips(row)) {
-      ++found_late_;
-      give({std::move(row)}, found);
-    }
-  return {};
+    if (skips(row))
+      continue;
+    ++found_late_;
+    give({std::move(row)}, found);
+  }
+  return read->size() < rows_max;
 }
 
 /// What is asked for and is no row any more, or was claimed meanwhile, is done with.
@@ -267,7 +273,6 @@ result<void> row_finder::read_retries(storage::source& source, storage::tracking
   auto left = drop_tracked(tracking, *std::move(read));
   if (!left)
     return left.error();
-  sort_oldest_first(*left);
   for (auto& row : *left) {
     retried_.erase(row.record_id);
     give({.row = std::move(row), .retried = true}, found);
@@ -323,9 +328,6 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
   not_there_.clear();
   while (!reads_.empty() && reads_.begin()->second.pending == 0)
     reads_.erase(reads_.begin());
-  if (by_id())
-    if (auto read = read_gaps(source, now, found); !read)
-      return read.error();
   if (auto read = read_new(source, tracking, rows_max, now, found); !read)
     return read.error();
   if (now >= next_retries_) {
@@ -348,6 +350,8 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
     const auto ended = config_.clock();
     next_whole_walk_ = std::max(now + config_.detect.sweep, ended + sweep_rests * (ended - began));
   }
+  if (!std::is_sorted(found.begin(), found.end(), is_older)) // rows are large, and mostly found in this order
+    std::stable_sort(found.begin(), found.end(), is_older);
   return found;
 }
 

@@ -107,7 +107,7 @@ private:
   bool by_id() const { return newest_ == storage::source::path::id; }
   result<void> read_new(storage::source& source, storage::tracking& tracking, std::size_t rows_max, monotonic now,
                         std::vector<found_row>& found);
-  result<void> read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found);
+  result<bool> read_gaps(storage::source& source, monotonic now, std::vector<found_row>& found);
   result<void> step(walk& along, storage::source& source, storage::tracking& tracking, std::vector<found_row>& found);
   result<void> read_retries(storage::source& source, storage::tracking& tracking, std::vector<found_row>& found);
   bool is_behind(const std::string& position, const std::string& high) const;

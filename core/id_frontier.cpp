@@ -55,12 +55,16 @@ std::vector<id_range> id_frontier::ask(std::size_t count, monotonic now) {
     gaps_.pop_front();
     ++given_up_;
   }
+  const auto newest = gaps_.size() > count ? count / 2 : gaps_.size();
+  const auto others = gaps_.size() - newest;
   std::vector<id_range> wanted;
-  for (count = std::min(count, gaps_.size()); wanted.size() < count; ++asked_) {
-    if (asked_ >= gaps_.size())
+  for (count = others == 0 ? 0 : count - newest; wanted.size() < count; ++asked_) {
+    if (asked_ >= others)
       asked_ = 0;
     wanted.push_back(gaps_[asked_].range);
   }
+  for (auto index = others; index < gaps_.size(); ++index)
+    wanted.push_back(gaps_[index].range);
   return wanted;
 }
 

@@ -30,7 +30,8 @@ public:
   void read(std::span<const std::int64_t> ids, monotonic now);
   /// A row was found in a gap.
   void filled(std::int64_t id);
-  /// Gaps to be asked for now, at most `count`, another part each time. Gaps that are older than late_for go first.
+  /// Gaps to be asked for now, at most `count`. Where there are more: the newest, and as many of the others, another
+  /// part each time. Those that are older than late_for are given up.
   std::vector<id_range> ask(std::size_t count, monotonic now);
 
   /// All ids up to here are done with; what a restart begins behind. nullopt: nothing was read yet.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -27,6 +28,7 @@ struct memory_table {
   std::size_t padding = 0;        ///< bytes in each payload
   std::optional<wall_time> since; ///< when all of them were made; nothing: `order` is no time
   std::uint64_t reads = 0;
+  std::function<void()> behind_a_read; ///< what others commit before the next one
   std::optional<error> failure;
 };
 
@@ -43,14 +45,18 @@ public:
     for (auto next = table_->rows.upper_bound(id_of(behind)); next != table_->rows.end() && rows.size() < rows_max;
          ++next)
       rows.push_back(row_of(*next));
+    if (table_->behind_a_read)
+      table_->behind_a_read();
     return rows;
   }
-  result<std::vector<storage::source_row>> read_ids(std::span<const id_range> ranges, std::size_t) override {
+  result<std::vector<storage::source_row>> read_ids(std::span<const id_range> ranges, std::size_t rows_max) override {
     std::vector<storage::source_row> rows;
     for (const auto& each : table_->rows)
       for (const auto& range : ranges)
-        if (range.first <= each.first && each.first <= range.last)
+        if (range.first <= each.first && each.first <= range.last && rows.size() < rows_max)
           rows.push_back(row_of(each));
+    if (table_->behind_a_read)
+      table_->behind_a_read();
     return rows;
   }
   result<std::vector<storage::source_row>> read_records(std::span<const std::string> ids) override {

@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Optional;
+using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 const monotonic start = monotonic{} + 1h;
@@ -53,12 +54,14 @@ TEST(id_frontier, gives_a_gap_up_when_late_for_is_over) {
   EXPECT_THAT(frontier.floor(), Optional(2));
 }
 
-TEST(id_frontier, asks_for_another_part_each_time) {
+TEST(id_frontier, asks_for_the_newest_and_another_part_of_the_others_each_time) {
   id_frontier frontier{10min, 100};
   frontier.begin(0);
-  read(frontier, {2, 4, 6});
-  EXPECT_THAT(frontier.ask(2, start), ElementsAre(id_range{1, 1}, id_range{3, 3}));
-  EXPECT_THAT(frontier.ask(2, start), ElementsAre(id_range{5, 5}, id_range{1, 1}));
+  read(frontier, {2, 4, 6, 8, 10});
+  EXPECT_THAT(frontier.ask(4, start), ElementsAre(id_range{1, 1}, id_range{3, 3}, id_range{7, 7}, id_range{9, 9}));
+  EXPECT_THAT(frontier.ask(4, start), ElementsAre(id_range{5, 5}, id_range{1, 1}, id_range{7, 7}, id_range{9, 9}));
+  EXPECT_THAT(frontier.ask(1, start), ElementsAre(id_range{3, 3}));
+  EXPECT_THAT(frontier.ask(5, start), SizeIs(5));
 }
 
 TEST(id_frontier, remembers_a_bounded_number_of_gaps) {
