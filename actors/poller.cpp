@@ -20,8 +20,8 @@ constexpr const char* component = "poller";
 } // namespace
 
 std::string poller_config::validate() const {
-  if (name.empty() || !open_source || !open_tracking || !board || shards.size() != pipeline.shards)
-    return "a poller needs a name, its databases, and a board for each shard";
+  if (name.empty() || !open_source || !open_tracking || !board || shards.size() != pipeline.shards || !former_shard)
+    return "a poller needs a name, its databases, a board for each shard, and publishers for former ones";
   if (read_max == 0)
     return name + ": read_max must be positive";
   return {};
@@ -77,7 +77,9 @@ void poller_state::on_step() {
   if (successor)
     return schedule(time + config.takeover_after);
   const bool leaving = std::any_of(shards.begin(), shards.end(), [](const auto& each) { return each.leaving; });
-  if (stopping || adopting || leaving)
+  if (finishing)
+    schedule(time + config.adopt_every);
+  else if (stopping || adopting || leaving)
     schedule(time + std::chrono::milliseconds{20});
   if (stopping || adopting)
     return;
@@ -103,11 +105,11 @@ result<void> poller_state::step() {
       return opened;
   if (auto adopted = adopt_attached(); !adopted)
     return adopted;
-  if (!finder)
+  if (!finder && !finishing)
     return {};
   if (auto read = read_pause(); !read)
     return read;
-  auto found = find_rows();
+  auto found = finder ? find_rows() : result<void>{};
   if (!found)
     next_renewal = now(); // another process may be why: the commit says whose the shards are
   if (auto done = commit(static_cast<bool>(found)); !done)
@@ -202,7 +204,7 @@ void poller_state::works() {
   gathered = 0;
   next_renewal = last_commit + config.renew_every;
   config.board->committed();
-  if (working)
+  if (working || finishing)
     return;
   working = true;
   waits->reset();
@@ -248,7 +250,7 @@ std::uint32_t poller_state::shard_of(const storage::source_row& row) const {
   for (std::uint32_t number = 0; number < ranges.size(); ++number)
     if (ranges[number].min <= row.shard_value && row.shard_value <= ranges[number].max)
       return number;
-  return static_cast<std::uint32_t>(row.hash % shards.size());
+  return static_cast<std::uint32_t>(row.hash % config.pipeline.shards);
 }
 
 /// Whether rows of a shard are read: they are published here.
@@ -357,7 +359,7 @@ void poller_state::close() {
   for (auto& shard : shards) {
     if (shard.leaving)
       forget(shard);
-    shard.adopted = false;
+    shard.adopted = shard.finishing = false;
   }
 }
 

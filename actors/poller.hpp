@@ -11,11 +11,16 @@
 // them, ends what is in flight, and leaves the rest to whoever attaches next, on whatever node. When shards come it
 // begins to find rows anew, from where all of its shards were read to.
 //
+// Where rows were dealt to shards in another way before, what was claimed then comes to its end first, by the sessions
+// that it was claimed for; rows of one monitor keep their order so. For shards that the pipeline does not have any more
+// the poller with shard 0 starts publishers of its own, and ends their sessions.
+//
 // poller.cpp: when it does what; poller_shards.cpp: the shards and their sessions; poller_commit.cpp: what is written.
 //
 // Bounded: it reads no more rows than there is room for in the publishers' windows, and two reads more (one is ahead).
 #pragma once
 
+#include "actors/publisher.hpp"
 #include "actors/row_finder.hpp"
 #include "config/config.hpp"
 #include "core/backoff.hpp"
@@ -32,6 +37,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +60,10 @@ struct poller_config {
     open_changes;
   /// In a cluster: this node's lease of the shard lasts, and was renewed since then. Empty: every shard is its own.
   std::function<bool(std::uint32_t shard, monotonic since)> holds;
+  /// In a cluster: another living node has the shard, since its file is another.
+  std::function<bool(std::uint32_t shard)> runs_elsewhere;
+  /// The publisher of a shard that the pipeline does not have any more, but for its board.
+  std::function<publisher_config(std::uint32_t shard)> former_shard;
   std::shared_ptr<telemetry::publish_board> board;
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> shards; ///< by number
   std::size_t read_max = 5'000;                                        ///< rows in one read
@@ -96,6 +106,7 @@ struct poller_state {
     std::uint64_t incarnation = 0; ///< of its session
     std::uint64_t account = 0;     ///< the number of this poller on the shard's board
     bool adopted = false;          ///< `epoch` is the one that was raised last, as far as this process knows
+    bool finishing = false;        ///< adopted for its claims alone
     bool leaving = false;          ///< its publisher has detached
     monotonic leaving_since;
     std::uint64_t epoch = 0;
@@ -128,7 +139,7 @@ struct poller_state {
   std::unique_ptr<row_finder> finder;
   std::unique_ptr<storage::change_watch> watch;
   std::string installation;
-  std::vector<shard_state> shards;
+  std::vector<shard_state> shards;              ///< those of the pipeline; then, while they are finished, former ones
   std::optional<storage::source_cursor> cursor; ///< as of the last look that succeeded
 
   std::uint64_t timer = 0; ///< a step message with another number is not heard
@@ -151,7 +162,11 @@ struct poller_state {
   bool bytes_full = false;       ///< by in_flight_bytes_max, as of the last step
   bool paused = false;           ///< by the control topic
   bool paused_lastingly = false; ///< by the tracking database
-  bool adopting = false;         ///< QoS 1: new shards wait until what is in flight is recorded
+  bool adopting = false;         ///< new shards wait for what is open; QoS 1: until what is in flight is recorded
+  bool finishing = false;        ///< of when rows were dealt in another way
+  /// Of shards elsewhere: up to which claim is waited for. What they claim later, they do with another file.
+  std::map<std::uint32_t, std::uint64_t> awaited;
+  std::map<std::uint32_t, messages::publisher_actor> formers; ///< of shards that the pipeline does not have any more
   bool stopping = false;
   monotonic stopping_since;
   monotonic fenced_at;
@@ -175,7 +190,12 @@ struct poller_state {
   std::unique_ptr<row_finder> make_finder();
   result<void> adopt_attached();
   std::vector<std::uint32_t> to_be_adopted() const;
+  result<bool> finish_former();
+  void start_former(std::uint32_t number);
+  void end_former(caf::exit_reason reason);
+  bool owns_first() const;
   result<void> adopt(const std::vector<std::uint32_t>& numbers);
+  result<void> adopt_claims(const std::vector<std::uint32_t>& numbers);
   void begin(const storage::adopted_shard& adopted);
   void let_go();
   void forget(shard_state& shard);

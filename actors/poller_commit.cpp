@@ -177,7 +177,7 @@ void poller_state::add_progress(round& now) {
     if (progress.empty && !renew && !shard.wants_dial && !shard.connected)
       continue;
     now.changes.shards.push_back({number, shard.epoch, progress.claimed_seq, progress.released_seq,
-                                  progress.settled_seq, progress.done_seqs, shard.leaving});
+                                  progress.settled_seq, progress.done_seqs, shard.leaving || shard.finishing});
     now.progress.push_back(std::move(progress));
   }
 }
@@ -254,10 +254,10 @@ result<void> poller_state::commit(bool rows_found) {
     if (attempt == 0 || !records_at_end())
       for (const auto& row : round.rows)
         finder->claimed(row);
-    if (rows_found)
+    if (rows_found && finder)
       cursor = finder->cursor();
     round.changes.cursor = cursor;
-    const auto retried = finder->retried();
+    const auto retried = finder ? finder->retried() : std::vector<std::string>{};
     round.changes.retried = retried;
     round.changes.claims = round.claims;
     auto done = write(round, attempt == 0 && records_at_end());
@@ -274,7 +274,8 @@ result<void> poller_state::commit(bool rows_found) {
     show(round);
     return {};
   }
-  finder->retried_written();
+  if (finder)
+    finder->retried_written();
   works();
   return settle(std::move(round));
 }

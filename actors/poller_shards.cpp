@@ -16,8 +16,11 @@ constexpr const char* component = "poller";
 
 } // namespace
 
+/// Null: it is over.
 poller_state::shard_state* poller_state::session_of(const shard_session& from) {
-  auto& shard = shards.at(from.shard);
+  if (from.shard >= shards.size())
+    return nullptr;
+  auto& shard = shards[from.shard];
   return shard.incarnation == from.incarnation ? &shard : nullptr;
 }
 
@@ -41,7 +44,9 @@ void poller_state::welcome(shard_state& shard) {
 }
 
 void poller_state::on_attach(std::uint32_t number, const publisher_actor& publisher) {
-  auto& shard = shards.at(number);
+  if (number >= shards.size())
+    return;
+  auto& shard = shards[number];
   if (shard.leaving)
     forget(shard);
   shard.publisher = publisher;
@@ -53,7 +58,9 @@ void poller_state::on_attach(std::uint32_t number, const publisher_actor& publis
 
 /// Its cursor stays as it is in the tracking table: rows behind it that are not claimed are its next owner's.
 void poller_state::on_detach(std::uint32_t number, const publisher_actor& publisher) {
-  auto& shard = shards.at(number);
+  if (number >= shards.size())
+    return self->send(publisher, adopted{});
+  auto& shard = shards[number];
   if (shard.publisher != publisher || shard.leaving)
     return;
   if (!shard.adopted)
@@ -69,6 +76,7 @@ void poller_state::on_detach(std::uint32_t number, const publisher_actor& publis
 }
 
 void poller_state::on_publisher_down(const caf::actor_addr& ended) {
+  std::erase_if(formers, [&](const auto& each) { return each.second.address() == ended; });
   for (auto& shard : shards)
     if (shard.publisher && shard.publisher.address() == ended) {
       shard.publisher = nullptr;
@@ -97,22 +105,118 @@ bool poller_state::finds_for_all() const {
 
 std::vector<std::uint32_t> poller_state::to_be_adopted() const {
   std::vector<std::uint32_t> numbers;
-  for (std::uint32_t number = 0; number < shards.size(); ++number)
-    if (shards[number].publisher && !shards[number].adopted && (!config.holds || config.holds(number, fenced_at)))
+  for (std::uint32_t number = 0; number < shards.size(); ++number) {
+    const auto lease = number < config.pipeline.shards ? number : 0;
+    if (shards[number].publisher && !shards[number].adopted && (!config.holds || config.holds(lease, fenced_at)))
       numbers.push_back(number);
-  if (config.open_changes && numbers.size() < shards.size())
-    numbers.clear(); // all or none, see finds_for_all
+  }
   return numbers;
 }
 
 result<void> poller_state::adopt_attached() {
-  const auto numbers = to_be_adopted();
-  adopting = !numbers.empty() && records_at_end() && std::any_of(shards.begin(), shards.end(), [](const auto& each) {
-    return each.adopted && each.has_open();
-  });
-  if (numbers.empty() || adopting || stopping)
+  auto numbers = to_be_adopted();
+  adopting = finishing ||
+             (!numbers.empty() && records_at_end() && std::any_of(shards.begin(), shards.end(), [](const auto& each) {
+               return each.adopted && each.has_open();
+             }));
+  if (stopping || (!finishing && (numbers.empty() || adopting)))
     return {};
-  return adopt(numbers);
+  const auto done = finish_former();
+  if (!done)
+    return done.error();
+  adopting = finishing = !*done;
+  if (finishing)
+    return {};
+  if (!awaited.empty()) {
+    awaited.clear();
+    working = false; // what it waited for is over
+  }
+  end_former(caf::exit_reason::user_shutdown);
+  for (auto& shard : shards)
+    if (std::exchange(shard.finishing, false))
+      shard.adopted = false;
+  numbers = to_be_adopted();
+  if (config.open_changes && numbers.size() < shards.size())
+    return {}; // all or none, see finds_for_all
+  return numbers.empty() ? result<void>{} : adopt(numbers);
+}
+
+bool poller_state::owns_first() const {
+  return shards.front().publisher && !shards.front().leaving && (!config.holds || config.holds(0, fenced_at));
+}
+
+/// False: claims are open of when rows were dealt to shards in another way.
+result<bool> poller_state::finish_former() {
+  const auto open = tracking->former();
+  if (!open)
+    return open.error();
+  const bool first = owns_first();
+  if (!first)
+    end_former(caf::exit_reason::kill); // whoever has shard 0 now finishes them
+  std::vector<std::uint32_t> mine;
+  std::string others;
+  const auto free = to_be_adopted();
+  for (const auto& each : *open) {
+    const bool is_former = each.shard >= config.pipeline.shards;
+    if (is_former && first && !(config.runs_elsewhere && config.runs_elsewhere(each.shard)))
+      start_former(each.shard);
+    if (each.shard < shards.size() && shards[each.shard].finishing)
+      mine.push_back(each.shard);
+    else if (std::find(free.begin(), free.end(), each.shard) != free.end())
+      mine.push_back(each.shard);
+    else if (each.first_seq <= awaited.try_emplace(each.shard, each.claimed_seq).first->second)
+      others += (others.empty() ? "" : ", ") + std::to_string(each.shard);
+  }
+  if (!others.empty())
+    config.board->waiting("claims of shard " + others + " come to their end first: rows were dealt in another way");
+  std::vector<std::uint32_t> numbers;
+  std::copy_if(mine.begin(), mine.end(), std::back_inserter(numbers),
+               [this](std::uint32_t number) { return !shards[number].adopted; });
+  if (!numbers.empty())
+    if (auto adopted = adopt_claims(numbers); !adopted)
+      return adopted.error();
+  return mine.empty() && others.empty();
+}
+
+void poller_state::start_former(std::uint32_t number) {
+  if (formers.contains(number))
+    return;
+  log::info(component, config.name,
+            "claims of shard {} are open, which the pipeline does not have any more: they are finished first", number);
+  while (shards.size() <= number) {
+    auto board = std::make_shared<telemetry::publish_shard_board>(static_cast<std::uint32_t>(shards.size()));
+    shards.emplace_back(config.pipeline.in_flight_max);
+    shards.back().account = board->begin();
+    config.shards.push_back(std::move(board)); // nobody looks at it
+  }
+  auto former = config.former_shard(number);
+  former.board = config.shards[number];
+  const auto made = self->spawn(publisher, std::move(former));
+  formers.emplace(number, made);
+  self->monitor(made);
+  self->send(made, poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(self));
+}
+
+/// `kill`: their sessions stay as they are.
+void poller_state::end_former(caf::exit_reason reason) {
+  for (const auto& [unused, publisher] : formers)
+    self->send_exit(publisher, reason);
+  formers.clear();
+  shards.erase(shards.begin() + config.pipeline.shards, shards.end());
+  config.shards.resize(config.pipeline.shards);
+}
+
+/// How far the source was read for them stays as it is.
+result<void> poller_state::adopt_claims(const std::vector<std::uint32_t>& numbers) {
+  const auto mine = tracking->adopt(numbers, storage::tracking::adoption::claims);
+  if (!mine)
+    return mine.error();
+  for (const auto& shard : *mine) {
+    begin(shard);
+    shards[shard.shard].finishing = true;
+  }
+  next_renewal = now(); // at once: that a connection opens does not show that it can be written
+  return {};
 }
 
 /// The finder begins anew: rows of the new shards may lie far in front of where it is. What it has given out and nobody
@@ -178,7 +282,7 @@ void poller_state::let_go() {
 }
 
 void poller_state::forget(shard_state& shard) {
-  shard.adopted = shard.leaving = false;
+  shard.adopted = shard.finishing = shard.leaving = false;
   shard.go_offline();
   shard.ledger = claim_ledger{config.pipeline.in_flight_max};
   shard.pending.clear();

@@ -20,6 +20,7 @@ public:
     client_.release_published(std::move(packet_ids));
   }
   void stop(std::function<void()> done) override { client_.stop(std::move(done)); }
+  void forget(std::function<void()> done) override { client_.stop(std::move(done), true); }
 
 private:
   mqtt::client client_;

@@ -23,6 +23,8 @@ public:
   virtual void publish(std::vector<mqtt::outbound> messages) = 0;
   virtual void release_published(std::vector<std::uint16_t> packet_ids) = 0;
   virtual void stop(std::function<void()> done) = 0;
+  /// stop(), and the broker is to end the session.
+  virtual void forget(std::function<void()> done) = 0;
 };
 
 /// Called on a thread of the session's choice.

@@ -34,6 +34,8 @@ void publisher_state::on_poller_down() {
   if (stopping)
     return close_when_done();
   session.reset();
+  if (config.is_former)
+    return self->quit(caf::exit_reason::user_shutdown);
   config.board->disconnected("the poller is away");
 }
 
@@ -101,7 +103,11 @@ void publisher_state::close_when_done() {
   closing = true;
   if (!session)
     return self->quit(caf::exit_reason::user_shutdown);
-  session->stop([me = publisher_actor{self}] { caf::anon_send(me, closed_atom_v); });
+  const auto done = [me = publisher_actor{self}] { caf::anon_send(me, closed_atom_v); };
+  if (config.is_former)
+    session->forget(done);
+  else
+    session->stop(done);
 }
 
 publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publisher_state> self,

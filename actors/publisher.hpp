@@ -18,6 +18,9 @@ struct publisher_config {
   publish_session_factory open_session;
   std::shared_ptr<telemetry::publish_shard_board> board;
   bool id_only_in_properties = false; ///< QoS 1: without MQTT 5 nobody can tell a repeat
+  /// The pipeline does not have the shard any more: once the poller has let it go the broker is to end its session. It
+  /// is started by the poller, and ends with it.
+  bool is_former = false;
 
   /// Empty, or what is wrong.
   std::string validate() const;

@@ -167,6 +167,30 @@ child_spec archiver_of(const node_context& context, const config::ingest& pipeli
   return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
+std::string publisher_name(const config::publish& pipeline, std::uint32_t shard) {
+  return pipeline.name + "/publisher/" + std::to_string(shard);
+}
+
+/// But for its board.
+publisher_config publisher_of(const node_context& context, const config::publish& pipeline, std::uint32_t shard) {
+  publisher_config config;
+  config.name = publisher_name(pipeline, shard);
+  config.shard = shard;
+  config.open_session =
+    publish_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
+  config.id_only_in_properties =
+    pipeline.qos == 1 && std::none_of(pipeline.fields.begin(), pipeline.fields.end(), [](const auto& field) {
+      return field.from == config::published_field::kind::id;
+    });
+  return config;
+}
+
+child_spec publisher_child(const node_context& context, const config::publish& pipeline, std::uint32_t shard) {
+  auto config = publisher_of(context, pipeline, shard);
+  config.board = context.board.publish_shard(pipeline.name, shard);
+  return child_of<publisher_state>(publisher, std::move(config));
+}
+
 std::string poller_name(const config::publish& pipeline) { return pipeline.name + "/poller"; }
 
 const config::database& tracking_database(const node_context& context, const config::publish& pipeline) {
@@ -205,10 +229,19 @@ child_spec poller_of(const node_context& context, const config::publish& pipelin
   config.board = context.board.publish(pipeline.name);
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)
     config.shards.push_back(context.board.publish_shard(pipeline.name, shard));
-  if (context.leases)
+  if (context.leases) {
     config.holds = [leases = context.leases, name = pipeline.name](std::uint32_t shard, monotonic since) {
       return leases->holds({name, shard}, since, std::chrono::steady_clock::now());
     };
+    config.runs_elsewhere = [leases = context.leases, name = pipeline.name](std::uint32_t shard) {
+      return leases->is_anothers({name, shard});
+    };
+  }
+  config.former_shard = [context, pipeline](std::uint32_t shard) {
+    auto former = publisher_of(context, pipeline, shard);
+    former.is_former = true;
+    return former;
+  };
   return child_of<poller_state, caf::detached>(poller, config);
 }
 
@@ -235,24 +268,6 @@ child_spec archiver_of(const node_context& context, const config::publish& pipel
     return storage::make_record_retention(*std::move(archive), kept);
   };
   return child_of<archiver_state, caf::detached>(archiver, config);
-}
-
-std::string publisher_name(const config::publish& pipeline, std::uint32_t shard) {
-  return pipeline.name + "/publisher/" + std::to_string(shard);
-}
-
-child_spec publisher_of(const node_context& context, const config::publish& pipeline, std::uint32_t shard) {
-  publisher_config config;
-  config.name = publisher_name(pipeline, shard);
-  config.shard = shard;
-  config.open_session =
-    publish_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
-  config.board = context.board.publish_shard(pipeline.name, shard);
-  config.id_only_in_properties =
-    pipeline.qos == 1 && std::none_of(pipeline.fields.begin(), pipeline.fields.end(), [](const auto& field) {
-      return field.from == config::published_field::kind::id;
-    });
-  return child_of<publisher_state>(publisher, config);
 }
 
 void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
@@ -289,7 +304,7 @@ std::vector<child_spec> shard_children(const node_context& context, const config
 
 std::vector<child_spec> shard_children(const node_context& context, const config::publish& pipeline,
                                        std::uint32_t shard) {
-  std::vector<child_spec> children{publisher_of(context, pipeline, shard)};
+  std::vector<child_spec> children{publisher_child(context, pipeline, shard)};
   if (shard == 0)
     children.push_back(archiver_of(context, pipeline));
   return children;

@@ -102,7 +102,8 @@ public:
   }
 
   result<std::string> prepare() override;
-  result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards) override;
+  result<std::vector<former_claims>> former() override;
+  result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards, adoption what) override;
   result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) override;
   result<std::uint64_t> heartbeat() override;
   result<void> check(std::span<const shard_progress> shards) override;
@@ -115,7 +116,6 @@ public:
 private:
   const sql_words& words() const { return database_->words(); }
   std::string literal(std::string_view text) const { return words().text_literal(text); }
-  result<void> refuse_orphans();
   result<void> add_if_new(std::span<const std::uint32_t> shards);
   result<void> deal_anew();
   result<void> create(const std::string& name, const std::string& columns, const std::string& end);
@@ -219,27 +219,29 @@ result<std::string> sql_tracking::prepare() {
   return id;
 }
 
-/// Open claims of shards that the configuration has no more.
-result<void> sql_tracking::refuse_orphans() {
-  const auto count = std::to_string(shards_);
-  std::vector<std::pair<std::uint32_t, std::string>> unsettled;
+/// The watermark may lag behind what is at its end.
+result<std::vector<former_claims>> sql_tracking::former() {
+  std::vector<former_claims> unsettled;
   auto read = database_->read(
-    "SELECT shard, settled_seq FROM penstock_fence WHERE " + pipeline_is_ + " AND shard >= " + count +
-      " AND settled_seq < claimed_seq ORDER BY shard",
-    [&](auto row) { unsettled.emplace_back(number_of<std::uint32_t>(row[0].text), std::string{row[1].text}); });
-  for (const auto& [shard, settled] : unsettled) {
-    bool open = false;
+    "SELECT shard, settled_seq, claimed_seq FROM penstock_fence WHERE " + pipeline_is_ +
+      " AND dealing <> 0 AND dealing <> " + std::to_string(dealing_) + " AND settled_seq < claimed_seq ORDER BY shard",
+    [&](auto row) {
+      unsettled.push_back({number_of<std::uint32_t>(row[0].text), number_of<std::uint64_t>(row[1].text) + 1,
+                           number_of<std::uint64_t>(row[2].text)});
+    });
+  std::vector<former_claims> open;
+  for (auto& each : unsettled)
     if (read)
-      read = database_->read("SELECT claim_seq FROM " + name_ + " WHERE " + pipeline_is_ +
-                               " AND shard = " + std::to_string(shard) + " AND claim_seq > " + settled +
-                               " AND state = 'claimed' ORDER BY claim_seq LIMIT 1",
-                             [&](auto) { open = true; });
-    if (open)
-      return error{errc::configuration, "claims of shard " + std::to_string(shard) + " are open, and there are " +
-                                          count +
-                                          " shards now: set `shards` to what it was until nothing is in flight"};
-  }
-  return read;
+      read = database_->read(
+        "SELECT claim_seq FROM " + name_ + " WHERE " + pipeline_is_ + " AND shard = " + std::to_string(each.shard) +
+          " AND claim_seq >= " + std::to_string(each.first_seq) + " AND state = 'claimed' ORDER BY claim_seq LIMIT 1",
+        [&](auto row) {
+          each.first_seq = number_of<std::uint64_t>(row[0].text);
+          open.push_back(each);
+        });
+  if (!read)
+    return read.error();
+  return open;
 }
 
 result<void> sql_tracking::add_if_new(std::span<const std::uint32_t> shards) {
@@ -283,16 +285,15 @@ result<void> sql_tracking::deal_anew() {
   return dealt ? result<void>{} : result<void>{dealt.error()};
 }
 
-result<std::vector<adopted_shard>> sql_tracking::adopt(std::span<const std::uint32_t> shards) {
+result<std::vector<adopted_shard>> sql_tracking::adopt(std::span<const std::uint32_t> shards, adoption what) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
-  if (auto none = refuse_orphans(); !none)
-    return none.error();
   if (auto added = add_if_new(shards); !added)
     return added.error();
-  if (auto dealt = deal_anew(); !dealt)
-    return dealt.error();
+  if (what == adoption::whole)
+    if (auto dealt = deal_anew(); !dealt)
+      return dealt.error();
   std::string numbers;
   for (const auto shard : shards)
     numbers += (numbers.empty() ? "" : ", ") + std::to_string(shard);

@@ -66,6 +66,13 @@ struct adopted_shard {
   std::vector<source_cursor> cursors = {};
 };
 
+/// Claims of a shard that are not at their end, of rows that were dealt to shards in another way than now.
+struct former_claims {
+  std::uint32_t shard = 0;       ///< which the pipeline may not have any more
+  std::uint64_t first_seq = 0;   ///< the first of them
+  std::uint64_t claimed_seq = 0; ///< the last claim of the shard
+};
+
 struct shard_progress {
   std::uint32_t shard = 0;
   std::uint64_t epoch = 0;
@@ -73,7 +80,7 @@ struct shard_progress {
   std::uint64_t released_seq = 0;
   std::uint64_t settled_seq = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> sent; ///< ranges of claim_seq, both ends included
-  bool keeps_cursor = false; ///< it is being given away: the changes' cursor does not hold for it
+  bool keeps_cursor = false; ///< nothing is read for it any more: the changes' cursor does not hold for it
 };
 
 /// The end of a claim that is not `sent`.
@@ -112,9 +119,15 @@ public:
 
   /// Creates the tables where they are missing. The id of the installation, as storage::store has it.
   virtual result<std::string> prepare() = 0;
-  /// Becomes the owner of shards: raises their epochs. Before anything else is done with them. `configuration` where
-  /// claims are open in shards that the pipeline has no more: nobody would ever finish them.
-  virtual result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards) = 0;
+  /// By shard.
+  virtual result<std::vector<former_claims>> former() = 0;
+  enum class adoption : std::uint8_t {
+    whole,  ///< rows are read and claimed for them, dealt as the pipeline says now
+    claims, ///< what is claimed comes to its end, and that is all
+  };
+  /// Becomes the owner of shards: raises their epochs. Before anything else is done with them.
+  virtual result<std::vector<adopted_shard>> adopt(std::span<const std::uint32_t> shards,
+                                                   adoption what = adoption::whole) = 0;
   /// The claims of a shard behind a seq that are not at their end, by seq. After the CONNACK of the new owner.
   virtual result<std::vector<claimed_record>> open_claims(std::uint32_t shard, std::uint64_t behind_seq) = 0;
   /// Rises whenever an owner of any of the pipeline's shards does something.

@@ -7,6 +7,7 @@ namespace penstock::actors {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 class shards_test : public testing::publish_fixture {
@@ -38,6 +39,24 @@ public:
   }
   void go(std::size_t publisher) {
     caf::anon_send_exit(publishers.at(publisher), caf::exit_reason::user_shutdown);
+    settle();
+  }
+  void crash() {
+    caf::anon_send_exit(poller, caf::exit_reason::kill);
+    for (const auto& each : publishers)
+      caf::anon_send_exit(each, caf::exit_reason::kill);
+    publishers.clear();
+    settle();
+  }
+  void begin_with_shards(std::uint32_t shards, std::initializer_list<std::uint32_t> here) {
+    pipeline.shards = shards;
+    spawn_poller();
+    for (const auto shard : here)
+      spawn_publisher(shard);
+    pass(500ms);
+  }
+  void connect(std::uint32_t shard) {
+    script_of(shard)->connect(true);
     settle();
   }
 };
@@ -112,11 +131,7 @@ TEST_F(shards_test, a_shard_that_comes_gets_its_rows_and_nothing_is_sent_twice) 
     EXPECT_THAT(published_ids(0), ElementsAre("2", "4", "6", "8", "10"));
     EXPECT_THAT(published_ids(1), ElementsAre("1", "3", "5", "7", "9"));
     EXPECT_TRUE(status().account.balanced());
-    caf::anon_send_exit(poller, caf::exit_reason::kill);
-    for (const auto& each : publishers)
-      caf::anon_send_exit(each, caf::exit_reason::kill);
-    publishers.clear();
-    settle();
+    crash();
   }
 }
 
@@ -179,6 +194,126 @@ TEST_F(shards_test, without_its_lease_nothing_more_is_claimed) {
   held = true;
   pass(2s);
   EXPECT_THAT(published_ids(0), ElementsAre("2", "4"));
+}
+
+// --- rows that were dealt to shards in another way before
+// ------------------------------------------------------------
+
+TEST_F(shards_test, with_fewer_shards_what_was_claimed_comes_to_its_end_first) {
+  begin_with({0, 1});
+  rows_of_both(1, 4);
+  pass(200ms);
+  script_of(1)->received(1); // its release is committed, and nothing is heard of it any more
+  settle();
+  crash();
+  rows_of_both(5, 6);
+  begin_with_shards(1, {0});
+  ASSERT_TRUE(script_of(0)->dialled);
+  ASSERT_TRUE(script_of(1)->dialled);
+  connect(0);
+  EXPECT_THAT(script_of(0)->resumed, SizeIs(2));
+  answer(0, 1);
+  answer(0, 2);
+  pass(1s);
+  EXPECT_THAT(published_ids(0), ElementsAre("2", "4"));
+  connect(1);
+  ASSERT_THAT(script_of(1)->resumed, SizeIs(2));
+  EXPECT_EQ(script_of(1)->resumed[0].state, mqtt::resumed_state::released);
+  script_of(1)->done(1);
+  answer(1, 2);
+  EXPECT_FALSE(script_of(1)->forgotten);
+  pass(500ms);
+  EXPECT_TRUE(script_of(1)->forgotten);
+  EXPECT_FALSE(script_of(1)->open);
+  connect(0);
+  pass(200ms);
+  EXPECT_THAT(published_ids(0), ElementsAre("2", "4", "5", "6"));
+  EXPECT_EQ(records->count("sent"), 4u);
+  EXPECT_TRUE(status().account.balanced());
+}
+
+TEST_F(shards_test, with_more_shards_no_row_overtakes_one_that_was_claimed_before) {
+  pipeline.shards = 1;
+  begin_with({0});
+  rows_of_both(1, 1);
+  pass(200ms);
+  crash();
+  rows_of_both(2, 3);
+  begin_with_shards(2, {0, 1});
+  connect(0);
+  EXPECT_FALSE(script_of(1)->open); // it would begin with row 3 of the monitor whose row 1 is not sent
+  answer(0, 1);
+  pass(500ms);
+  connect(0);
+  connect(1);
+  pass(200ms);
+  EXPECT_THAT(published_ids(0), ElementsAre("1", "2"));
+  EXPECT_THAT(published_ids(1), ElementsAre("3"));
+}
+
+TEST_F(shards_test, what_a_former_shard_claimed_is_finished_where_shard_0_is) {
+  pipeline.shards = 3;
+  table->rows = {{1, "a"}, {2, "b"}, {3, "c"}}; // shards 1, 2, 0
+  begin_with({0, 1, 2});
+  pass(200ms);
+  crash();
+  bool first = false;
+  holds = [&](std::uint32_t shard, monotonic) { return shard == 1 || first; };
+  begin_with_shards(2, {0, 1});
+  EXPECT_FALSE(script_of(2)->open);
+  EXPECT_TRUE(script_of(1)->open); // its own
+  EXPECT_EQ(status().state, telemetry::writer_state::waiting);
+  EXPECT_THAT(status().reason, HasSubstr("claims of shard 0, 2"));
+  first = true;
+  pass(500ms);
+  EXPECT_TRUE(script_of(0)->open);
+  EXPECT_TRUE(script_of(2)->open);
+  first = false; // it goes elsewhere, and what is open with it
+  pass(500ms);
+  EXPECT_FALSE(script_of(2)->open);
+  EXPECT_FALSE(script_of(2)->forgotten);
+}
+
+TEST_F(shards_test, claims_that_another_node_makes_meanwhile_are_not_waited_for) {
+  begin_with({0, 1});
+  rows_of_both(1, 2);
+  pass(200ms);
+  crash();
+  holds = [](std::uint32_t shard, monotonic) { return shard == 0; };
+  runs_elsewhere = [](std::uint32_t shard) { return shard == 1; };
+  begin_with_shards(1, {0});
+  connect(0);
+  answer(0, 1);
+  pass(1s);
+  EXPECT_FALSE(script_of(1)->open);
+  EXPECT_EQ(status().state, telemetry::writer_state::waiting);
+  auto& claim = records->records.at("1/").claim; // done with, and it claims the next row
+  claim.seq = records->shards.at(1).claimed_seq = 2;
+  pass(500ms);
+  connect(0);
+  rows_of_both(3, 3);
+  pass(200ms);
+  EXPECT_THAT(published_ids(0), ElementsAre("2", "3"));
+  EXPECT_EQ(status().state, telemetry::writer_state::running);
+}
+
+TEST_F(shards_test, a_process_that_ends_while_it_finishes_former_claims_leaves_their_session) {
+  begin_with({0, 1});
+  rows_of_both(1, 1);
+  pass(200ms);
+  crash();
+  begin_with_shards(1, {0});
+  connect(1);
+  caf::anon_send_exit(poller, caf::exit_reason::user_shutdown);
+  pass(10s);
+  EXPECT_FALSE(script_of(1)->open);
+  EXPECT_FALSE(script_of(1)->forgotten);
+  publishers.clear();
+  begin_with_shards(1, {0});
+  connect(1);
+  answer(1, 1);
+  pass(500ms);
+  EXPECT_TRUE(script_of(1)->forgotten);
 }
 
 } // namespace penstock::actors

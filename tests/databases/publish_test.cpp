@@ -285,26 +285,44 @@ TEST_F(publish_test, an_owner_raises_the_epoch) {
   EXPECT_EQ((*theirs)[0].epoch, 2u);
 }
 
-TEST_F(publish_test, claims_of_shards_that_are_no_more_are_not_left_behind_in_silence) {
+TEST_F(publish_test, claims_of_when_rows_were_dealt_in_another_way_are_told_until_they_are_at_their_end) {
   const auto store = tracking_of(pipeline_of_readings());
   ASSERT_TRUE(store->adopt(shards(2)));
-  const std::vector claims{claim(1, 1, "a")};
+  const std::vector claims{claim(1, 1, "a"), claim(1, 2, "b")};
   tracking_changes changes;
-  changes.shards = {{1, 1, 1, 0, 0, {}}};
+  changes.shards = {{0, 1, 0, 0, 0, {}}, {1, 1, 2, 0, 0, {}}};
   changes.claims = claims;
+  changes.cursor = source_cursor{"floor", "high", "begin", "sweep"};
   ASSERT_TRUE(*store->commit(changes));
+  EXPECT_THAT(*store->former(), IsEmpty());
   auto of_one = pipeline_of_readings();
   of_one.shards = 1;
-  const auto fewer = tracking_of(of_one)->adopt(shards(1));
-  ASSERT_FALSE(fewer);
-  EXPECT_EQ(fewer.error().code, errc::configuration);
-  EXPECT_THAT(fewer.error().message, HasSubstr("shard 1 are open"));
-  auto mine = store->adopt(shards(2));
-  ASSERT_TRUE(mine);
+  const auto fewer = tracking_of(of_one);
+  auto open = fewer->former();
+  ASSERT_TRUE(open) << open.error().to_string();
+  ASSERT_THAT(*open, SizeIs(1));
+  EXPECT_EQ(open->front().shard, 1u);
+  EXPECT_EQ(open->front().first_seq, 1u);
+  EXPECT_EQ(open->front().claimed_seq, 2u);
+  const std::vector<std::uint32_t> second{1};
+  auto mine = fewer->adopt(second, tracking::adoption::claims);
+  ASSERT_TRUE(mine) << mine.error().to_string();
+  EXPECT_EQ((*mine)[0].epoch, 2u);
+  EXPECT_THAT(seqs(fewer->open_claims(1, 0)), ElementsAre(1, 2));
   changes = {};
-  changes.shards = {{1, (*mine)[1].epoch, 1, 1, 0, {{1, 1}}}}; // sent, though the watermark is not there yet
-  ASSERT_TRUE(*store->commit(changes));
-  EXPECT_TRUE(tracking_of(of_one)->adopt(shards(1)));
+  changes.shards = {{1, 2, 2, 1, 1, {{1, 1}}, true}};
+  changes.cursor = source_cursor{"other", "other", "other", "other"};
+  ASSERT_TRUE(*fewer->commit(changes));
+  open = fewer->former();
+  ASSERT_THAT(*open, SizeIs(1));
+  EXPECT_EQ(open->front().first_seq, 2u);
+  changes.shards = {{1, 2, 2, 2, 1, {{2, 2}}, true}}; // sent, though the watermark is not there yet
+  ASSERT_TRUE(*fewer->commit(changes));
+  EXPECT_THAT(*fewer->former(), IsEmpty());
+  mine = fewer->adopt(shards(1));
+  ASSERT_TRUE(mine);
+  ASSERT_THAT((*mine)[0].cursors, SizeIs(1));
+  EXPECT_EQ((*mine)[0].cursors[0].floor, "floor");
 }
 
 TEST_F(publish_test, a_former_owner_writes_nothing) {

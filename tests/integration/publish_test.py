@@ -258,6 +258,29 @@ class ExactlyOnce:
         self.assert_all_sent(5_010)
         self.assertEqual(self.current.stop(), 0)
 
+    def test_the_number_of_shards_changes_while_claims_are_open(self):
+        self.begin(self.server(), shards=4).ready()
+        feeding = self.feed(8_000, 8)
+        for number, shards in enumerate([2, 5, 1]):
+            wait_until(lambda number=number: self.receiver.count() > 1_500 * (number + 1), "messages come")
+            self.broker.signal(signal.SIGSTOP)
+            # More than a batch of rows is: so none is that the broker has answered already.
+            wait_until(lambda: all(shard["account"]["in_flight"] > 100 for shard in self.publish_status()["shards"]),
+                       "every shard has something in flight")
+            self.current.kill()
+            self.broker.signal(signal.SIGCONT)
+            self.configure_publish(self.plant.server, self.broker.port, shards=shards)
+            self.current = self.node(self.config).ready()
+        feeding.join()
+        self.wait_for(8_000)
+        self.assert_exactly_once(range(1, 8_001))
+        self.assert_all_sent(8_000)
+        log = self.current.log.read_text()
+        for shard in range(1, 5):
+            self.assertIn(f"claims of shard {shard} are open, which the pipeline does not have any more", log)
+        self.assertNotIn("has forgotten the session", log)
+        self.assertEqual(self.current.stop(), 0)
+
     def test_rows_that_commit_late_are_found(self):
         self.begin(self.server()).ready()
         ids = list(self.plant.take(2_000))

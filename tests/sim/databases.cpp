@@ -63,9 +63,12 @@ public:
   result<std::string> prepare() override {
     return ask([&] { return database_.prepare(); });
   }
-  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards) override {
+  result<std::vector<storage::former_claims>> former() override {
+    return ask([&] { return database_.former(); });
+  }
+  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards, adoption what) override {
     return ask([&] {
-      auto mine = database_.adopt(shards);
+      auto mine = database_.adopt(shards, what);
       for (const auto& each : *mine) {
         world_.trace("{} adopts shard {} with epoch {}", from_.name(), each.shard, each.epoch);
         world_.the_databases().owners[each.shard] = {from_.name(), each.epoch};

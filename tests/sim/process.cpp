@@ -288,10 +288,15 @@ child_spec process::poller_child() {
   config.holds = [this](std::uint32_t shard, monotonic since) {
     return leases_->holds({pipeline_name, shard}, since, clock());
   };
+  config.former_shard = [this](std::uint32_t shard) { return publisher_of(shard); };
   return child_of<actors::poller_state>(actors::poller, config);
 }
 
 child_spec process::publisher_child(std::uint32_t shard) {
+  return child_of<actors::publisher_state>(actors::publisher, publisher_of(shard));
+}
+
+actors::publisher_config process::publisher_of(std::uint32_t shard) {
   actors::publisher_config config;
   config.name = publisher_name(shard);
   config.shard = shard;
@@ -311,7 +316,7 @@ child_spec process::publisher_child(std::uint32_t shard) {
     callbacks.on_dial = std::move(handlers.on_dial);
     return std::make_unique<client>(world_, *this, std::move(options), std::move(callbacks));
   };
-  return child_of<actors::publisher_state>(actors::publisher, config);
+  return config;
 }
 
 child_spec process::writer_child(std::uint32_t lane) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/directory.hpp"
+#include "actors/publisher.hpp"
 #include "actors/supervisor.hpp"
 #include "cluster/leases.hpp"
 #include "cluster/membership.hpp"
@@ -11,11 +12,10 @@
 #include "telemetry/board.hpp"
 #include "tests/sim/client.hpp"
 #include "tests/sim/world.hpp"
+#include "tests/support/deterministic_system.hpp"
 
-#include <caf/io/middleman.hpp>
 #include <caf/io/network/test_multiplexer.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
-#include <caf/timespan.hpp>
 
 #include <memory>
 #include <string>
@@ -64,19 +64,6 @@ public:
   std::vector<client*> clients;
 
 private:
-  struct system_config : caf::actor_system_config {
-    system_config() {
-      messages::add_to(*this);
-      set("scheduler.policy", caf::atom("testing"));
-      load<caf::io::middleman>();
-      set("middleman.network-backend", caf::atom("testing"));
-      set("middleman.manual-multiplexing", true);
-      set("middleman.attach-utility-actors", true);
-      set("middleman.heartbeat-interval", caf::timespan{0});
-      set("middleman.workers", std::size_t{0});
-    }
-  };
-
   caf::scheduler::test_coordinator& scheduler() const;
   bool runs(const storage::shard_id& shard) const { return leases_->owns(shard); }
   template <class State, class Behaviour, class Config>
@@ -85,6 +72,7 @@ private:
   void announce(const std::string& child, const std::function<caf::actor(const std::string&)>& find);
   actors::child_spec poller_child();
   actors::child_spec publisher_child(std::uint32_t shard);
+  actors::publisher_config publisher_of(std::uint32_t shard);
   actors::child_spec writer_child(std::uint32_t lane);
   actors::child_spec ingestor_child(std::uint32_t shard);
   actors::child_spec agent_child();
@@ -108,7 +96,7 @@ private:
   actors::actor_directory directory_{board_};
   std::vector<std::shared_ptr<telemetry::publish_shard_board>> publish_boards_;
   std::vector<std::shared_ptr<telemetry::shard_board>> ingest_boards_;
-  system_config system_configuration_;
+  testing::simulated_node_config system_configuration_;
   mutable caf::actor_system system_{system_configuration_};
   caf::io::middleman_actor network_;
   caf::actor root_;

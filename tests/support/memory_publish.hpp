@@ -115,6 +115,7 @@ struct memory_records {
   };
   std::map<std::string, record> records; ///< by record id and version
   std::map<std::uint32_t, storage::adopted_shard> shards;
+  std::map<std::uint32_t, std::uint32_t> dealings; ///< by shard: among how many rows were dealt when it was read for
   std::set<std::string> retries;
   std::uint64_t beats = 0;
   std::uint64_t commits = 0;
@@ -131,9 +132,19 @@ struct memory_records {
 
 class memory_tracking final : public storage::tracking {
 public:
-  explicit memory_tracking(std::shared_ptr<memory_records> database) : database_(std::move(database)) {}
+  explicit memory_tracking(std::shared_ptr<memory_records> database, std::uint32_t shards = 1)
+    : database_(std::move(database)), shards_(shards) {}
   result<std::string> prepare() override { return std::string{"installation"}; }
-  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards) override {
+  result<std::vector<storage::former_claims>> former() override {
+    std::vector<storage::former_claims> open;
+    for (const auto& [shard, dealt] : database_->dealings)
+      if (const auto claims = open_claims(shard, 0); dealt != shards_ && !claims->empty())
+        open.push_back({shard, claims->front().seq, database_->shards[shard].claimed_seq});
+    return open;
+  }
+  result<std::vector<storage::adopted_shard>> adopt(std::span<const std::uint32_t> shards, adoption what) override {
+    if (what == adoption::whole)
+      deal_anew();
     std::vector<storage::adopted_shard> mine;
     for (const auto shard : shards) {
       auto& one = database_->shards[shard];
@@ -173,8 +184,10 @@ public:
       database_->retries.erase(id);
     if (changes.cursor)
       for (const auto& shard : changes.shards)
-        if (!shard.keeps_cursor)
+        if (!shard.keeps_cursor) {
           database_->shards[shard.shard].cursors = {*changes.cursor};
+          database_->dealings[shard.shard] = shards_;
+        }
     return true;
   }
   result<bool> paused() override { return database_->paused; }
@@ -200,6 +213,20 @@ public:
   }
 
 private:
+  /// Any row may be any shard's now: each begins with the cursors of all.
+  void deal_anew() {
+    std::vector<storage::source_cursor> former;
+    for (const auto& [shard, dealt] : database_->dealings)
+      if (const auto& cursors = database_->shards[shard].cursors; dealt != shards_)
+        former.insert(former.end(), cursors.begin(), cursors.end());
+    for (std::uint32_t shard = 0; shard < shards_ && !former.empty(); ++shard)
+      if (auto& dealt = database_->dealings[shard]; dealt != shards_) {
+        database_->shards[shard].cursors = former;
+        dealt = shards_;
+      }
+    for (auto& [shard, dealt] : database_->dealings)
+      dealt = former.empty() ? dealt : shards_;
+  }
   static std::string name_of(storage::record_state state) {
     constexpr std::array names{"claimed", "sent", "refused", "held"};
     return names.at(static_cast<std::size_t>(state));
@@ -238,6 +265,7 @@ private:
           each.state = "sent";
   }
   std::shared_ptr<memory_records> database_;
+  std::uint32_t shards_;
 };
 
 } // namespace penstock::testing

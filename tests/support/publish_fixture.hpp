@@ -106,6 +106,7 @@ struct publish_script {
   bool open = false;
   bool dialled = false;
   bool stopped = false;
+  bool forgotten = false;                ///< stopped, and the broker was to end the session
   std::vector<mqtt::resumption> resumed; ///< of the last `proceed`
   std::uint64_t proceeded = 0;
   std::vector<mqtt::outbound> published; ///< by all sessions, in order
@@ -159,6 +160,10 @@ public:
     script_->stopped = true;
     done();
   }
+  void forget(std::function<void()> done) override {
+    script_->forgotten = true;
+    done();
+  }
 
 private:
   std::shared_ptr<publish_script> script_;
@@ -187,13 +192,20 @@ protected:
     config.open_source = [table = table]() -> result<std::unique_ptr<storage::source>> {
       return std::unique_ptr<storage::source>{std::make_unique<memory_source>(table)};
     };
-    config.open_tracking = [records = records]() -> result<std::unique_ptr<storage::tracking>> {
+    config.open_tracking = [records = records,
+                            shards = pipeline.shards]() -> result<std::unique_ptr<storage::tracking>> {
       ++records->opened;
       if (records->open_failure)
         return *records->open_failure;
-      return std::unique_ptr<storage::tracking>{std::make_unique<memory_tracking>(records)};
+      return std::unique_ptr<storage::tracking>{std::make_unique<memory_tracking>(records, shards)};
     };
     config.holds = holds;
+    config.runs_elsewhere = runs_elsewhere;
+    config.former_shard = [this](std::uint32_t shard) {
+      auto former = publisher_of(shard);
+      former.is_former = true;
+      return former;
+    };
     config.claims_bytes_max = bytes_max;
     config.in_flight_bytes_max = 2 * bytes_max;
     if (pipeline.detect.changes == config::change_source::logical)
@@ -210,13 +222,17 @@ protected:
       introduce(each);
     settle();
   }
-  void spawn_publisher(std::uint32_t shard = 0) {
+  actors::publisher_config publisher_of(std::uint32_t shard) {
     actors::publisher_config config;
     config.name = "p/publisher/" + std::to_string(shard);
     config.shard = shard;
     config.open_session = [script = script_of(shard)](const std::string&, actors::publish_session_handlers handlers) {
       return std::make_unique<scripted_publish_session>(script, std::move(handlers));
     };
+    return config;
+  }
+  void spawn_publisher(std::uint32_t shard = 0) {
+    auto config = publisher_of(shard);
     config.board = board.publish_shard("p", shard);
     publishers.push_back(system.spawn(actors::publisher, config));
     introduce(publishers.back());
@@ -261,6 +277,7 @@ protected:
   std::shared_ptr<publish_script> script = std::make_shared<publish_script>(); ///< of shard 0
   std::map<std::uint32_t, std::shared_ptr<publish_script>> other_scripts;
   std::function<bool(std::uint32_t, monotonic)> holds; ///< leases; empty: there is no cluster
+  std::function<bool(std::uint32_t)> runs_elsewhere;   ///< likewise
   messages::poller_actor poller;
   std::vector<messages::publisher_actor> publishers;
 };
