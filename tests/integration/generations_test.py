@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import database_server  # noqa: E402
-from harness import SOAK, Case, Node, free_port, run_command, wait_until  # noqa: E402
+from harness import SOAK, Case, Mosquitto, Node, free_port, run_command, wait_until  # noqa: E402
 from small_mqtt import SmallMqtt  # noqa: E402
 
 RATE = 2_000
@@ -249,6 +249,25 @@ class Names(GenerationsCase):
         self.assertEqual(node.stop(), 0)
 
 
+class Brokers(GenerationsCase):
+    def test_a_pipeline_goes_to_another_broker(self):
+        node = self.begin(3)
+        self.wait_for_sessions(3)
+        self.queue_for(node)
+        self.assertEqual(self.flow.wait(), 0, self.flow.log.read_text()[-2000:])
+        other = self.keep(Mosquitto(self.folder / "other"))
+        text = self.config.read_text().replace("broker: main", "broker: other")
+        self.config.write_text(text.replace("databases:\n", f'  other: {{url: "mqtt://127.0.0.1:{other.port}"}}\ndatabases:\n', 1))
+        node = self.node(self.config).ready()
+        self.assert_all_there()
+        wait_until(lambda: self.rows("SELECT DISTINCT broker FROM penstock_sessions") == [["other"]], "those of main are retired")
+        self.wait_for_sessions(3)
+        self.assert_gone(range(3))
+        self.broker = other
+        self.assertEqual(self.publish_and_count(node, TOPIC, range(100)), 100)
+        self.assertEqual(node.stop(), 0)
+
+
 class OnPostgresql(GenerationsCase):
     def setUp(self):
         super().setUp()
@@ -274,26 +293,53 @@ class OnPostgresql(GenerationsCase):
         path.write_text(text)
         return path
 
-    def test_nodes_whose_files_differ_for_a_while(self):
+    def start_both(self, shards: int) -> dict[str, Node]:
+        nodes = {name: self.keep(Node(self.folder, self.write_cluster(name, shards), name)) for name in "ab"}
+        for node in nodes.values():
+            node.ready()
+        return nodes
+
+    def committed(self) -> int:
+        return int(self.rows("SELECT count(*) FROM raw_telemetry")[0][0])
+
+    def begin_cluster(self, shards: int) -> dict[str, Node]:
+        """Two nodes under load."""
         self.broker = self.mosquitto()
         self.cluster = "cluster: {name: plant-7, lease: 1s}\nnodes:\n" + "".join(
             f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0}}\n" for name in "ab")
-        nodes = {name: self.keep(Node(self.folder, self.write_cluster(name, 4), name)) for name in "ab"}
-        for node in nodes.values():
-            node.ready()
-        wait_until(lambda: len(self.recorded()) == 4, "all shards run")
+        nodes = self.start_both(shards)
+        wait_until(lambda: len(self.recorded()) == shards, "all shards run")
         load_config = self.folder / "load.yaml"
-        self.change(4)
+        self.change(shards)
         load_config.write_text(self.config.read_text())
         self.flow = self.start_load(load_config, "--count", COUNT, "--rate", RATE, "--devices", 100)
-        committed = lambda: int(self.rows("SELECT count(*) FROM raw_telemetry")[0][0])  # noqa: E731
-        wait_until(lambda: committed() > RATE, "messages flow")
+        wait_until(lambda: self.committed() > RATE, "messages flow")
+        return nodes
+
+    def test_a_node_is_killed_while_it_retires_sessions(self):
+        nodes = self.begin_cluster(6)
+        for node in nodes.values():
+            node.kill()
+        published = self.loaded(self.config)
+        wait_until(lambda: self.loaded(self.config) > published + RATE, "messages queue for every session")
+        nodes = self.start_both(2)
+        retires = lambda: [name for name, node in nodes.items() if "retires session" in node.log.read_text()]  # noqa: E731
+        wait_until(retires, "one has begun")
+        nodes.pop(retires()[0]).kill()
+        self.assert_all_there()
+        self.wait_for_sessions(2)
+        self.assert_gone(range(2, 6))
+        for node in nodes.values():
+            self.assertEqual(node.stop(), 0)
+
+    def test_nodes_whose_files_differ_for_a_while(self):
+        nodes = self.begin_cluster(4)
         for name in "ab":
             self.write_cluster(name, 2)
             nodes[name].signal(signal.SIGHUP)
             wait_until(lambda name=name: nodes[name].status()["configuration"]["reads"] == 1, "it is read")
-            before = committed()
-            wait_until(lambda before=before: committed() > before + RATE or not self.flow.alive(), "messages flow")
+            before = self.committed()
+            wait_until(lambda before=before: self.committed() > before + RATE or not self.flow.alive(), "messages flow")
         self.assert_all_there()
         self.wait_for_sessions(2)
         self.assert_gone([2, 3])
