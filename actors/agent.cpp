@@ -1,5 +1,6 @@
 #include "actors/agent.hpp"
 
+#include "actors/handles.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
 
@@ -324,7 +325,7 @@ void agent_state::on_started(const std::string& child, const caf::strong_actor_p
 
 void agent_state::on_down(const caf::down_msg& down) {
   for (const auto& [name, peer] : peers)
-    if (peer.agent && peer.agent.address() == down.source)
+    if (is_of(down.source, peer.agent))
       return link_down(std::string{name}, reason_of(down.reason));
   for (auto& [unused, of_pipeline] : ingestors)
     of_pipeline.erase(down.source);

@@ -1,5 +1,6 @@
 #include "actors/batch_writer.hpp"
 
+#include "actors/handles.hpp"
 #include "actors/layout.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
@@ -132,12 +133,16 @@ void batch_writer_state::ask_for_messages(std::size_t frames) {
 }
 
 /// Of a lost ingestor nothing can be asked: its messages come again, from the broker or to whoever has the lane then.
+/// What it sent later goes with them, or it would overtake them.
 void batch_writer_state::on_down(const caf::actor_addr& ingestor) {
-  forget(ingestor);
+  if (std::any_of(ingestors.begin(), ingestors.end(), [&](const auto& each) { return is_of(ingestor, each); }))
+    forget(ingestor);
+  bool lost = false;
   std::erase_if(queue, [&](const queued_frame& each) {
-    const bool lost = each.asked && each.from.address() == ingestor;
-    queued_messages -= lost ? each.messages : 0;
-    return lost;
+    const bool is_its = is_of(ingestor, each.from);
+    lost = lost || (is_its && each.asked);
+    queued_messages -= lost && is_its ? each.messages : 0;
+    return lost && is_its;
   });
   schedule_commit();
   quit_when_done();

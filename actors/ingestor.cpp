@@ -1,5 +1,6 @@
 #include "actors/ingestor.hpp"
 
+#include "actors/handles.hpp"
 #include "actors/layout.hpp"
 #include "core/assert.hpp"
 
@@ -78,12 +79,12 @@ void ingestor_state::on_whole(std::uint32_t index, std::uint64_t chunk) {
 
 void ingestor_state::on_down(const caf::actor_addr& writer) {
   for (auto& lane : lanes)
-    if (lane.writer && lane.writer.address() == writer) {
+    if (is_of(writer, lane.writer)) {
       lane.writer = nullptr;
       lane.demand.reset();
     }
   for (auto& [unused, frame] : sent)
-    if (frame.to == writer)
+    if (frame.to.get() == writer.get())
       frame.unsent = true;
   send_frames();
   close_when_done();

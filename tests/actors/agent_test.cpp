@@ -317,6 +317,64 @@ TEST_F(agent_test, a_link_that_returns_doubles_no_demand) {
   EXPECT_TRUE(account().balanced());
 }
 
+/// The state of an actor that a test has spawned.
+template <class Interface, class State>
+State& state_of(const caf::actor& handle) {
+  return dynamic_cast<typename Interface::template stateful_pointer<State>>(
+           caf::actor_cast<caf::abstract_actor*>(handle))
+    ->state;
+}
+
+// CAF tells at once of the end of what is to be watched over a link that is lost already; a second link may be up by
+// then.
+struct former_link_test : agent_test {
+  former_link_test() {
+    link_a_and_b();
+    ingestor = start_ingestor(a);
+    writer = start_writer(b);
+    network.settle();
+    ingestor_at_b = state_of<messages::batch_writer_actor, batch_writer_state>(writer).ingestors.at(0);
+    writer_at_a = state_of<messages::ingestor_actor, ingestor_state>(ingestor).lanes.at(0).writer;
+    agent_at_b = state_of<messages::agent_actor, agent_state>(caf::actor_cast<caf::actor>(b.agent)).peers.at("a").agent;
+    network.cut(a, b);
+    network.settle();
+    network.connect(a, b);
+    network.pass(1s);
+  }
+  template <class Handle>
+  void hears_of_the_end(const caf::actor& who, const Handle& of) {
+    caf::anon_send(who, caf::down_msg{of.address(), caf::exit_reason::remote_link_unreachable});
+    network.settle();
+  }
+  void expect_flow() {
+    deliver(1, 30); // three times what the batch-writer demands at first
+    network.settle();
+    EXPECT_EQ(database->rows.size(), 30u);
+  }
+
+  caf::actor ingestor;
+  caf::actor writer;
+  messages::ingestor_actor ingestor_at_b;
+  messages::batch_writer_actor writer_at_a;
+  messages::agent_actor agent_at_b;
+};
+
+TEST_F(former_link_test, its_end_takes_no_demand_from_the_ingestor) {
+  hears_of_the_end(writer, ingestor_at_b);
+  expect_flow();
+}
+
+TEST_F(former_link_test, its_end_takes_no_batch_writer_from_the_ingestor) {
+  hears_of_the_end(ingestor, writer_at_a);
+  expect_flow();
+}
+
+TEST_F(former_link_test, its_end_does_not_end_the_next_one) {
+  hears_of_the_end(caf::actor_cast<caf::actor>(b.agent), agent_at_b);
+  EXPECT_TRUE(b.link_to("a").up);
+  expect_flow();
+}
+
 TEST_F(agent_test, a_writer_that_is_to_end_lets_its_ingestors_go_and_nothing_is_written_twice) {
   link_a_and_b();
   start_ingestor(a);

@@ -108,8 +108,7 @@ class GenerationsCase(Case):
             return all(pipeline["account"]["in_flight"] == 0 for pipeline in pipelines)
 
         stored = f"SELECT count(*) FROM raw_telemetry WHERE user_id = 'u' AND sequence_id BETWEEN {numbers[0]} AND {numbers[-1]}"
-        if topic.startswith("users"):
-            wait_until(lambda: int(self.rows(stored)[0][0]) == len(numbers), "all are stored")
+        wait_until(lambda: int(self.rows(stored)[0][0]) == len(numbers), "all are stored")
         wait_until(settled, "nothing is in flight")
         return received() - before
 

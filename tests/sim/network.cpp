@@ -1,5 +1,6 @@
 #include "tests/sim/network.hpp"
 
+#include "core/assert.hpp"
 #include "tests/sim/process.hpp"
 
 #include <caf/io/basp_broker.hpp>
@@ -116,6 +117,16 @@ void network::act() {
   act(*link, *end);
 }
 
+/// A socket gives the connections in the order in which they came.
+network::end& network::accepted_next(caf::io::network::test_multiplexer& sockets) {
+  const auto first = sockets.pending_connects().find(acceptor())->second;
+  const auto of = std::find_if(links_.begin(), links_.end(), [&](const link& each) {
+    return each.server.owner != nullptr && &each.server.owner->multiplexer() == &sockets && each.server.handle == first;
+  });
+  assert_that(of != links_.end(), "whoever waits to be accepted is known");
+  return of->server;
+}
+
 void network::act(link& of, end& which) {
   auto& owner = *which.owner;
   auto& sockets = owner.multiplexer();
@@ -123,7 +134,7 @@ void network::act(link& of, end& which) {
     world_.trace("{} notices that a link is broken", owner.name());
     fail(which);
   } else if (!which.accepted) {
-    which.accepted = true;
+    accepted_next(sockets).accepted = true;
     sockets.accept_connection(acceptor());
   } else {
     sockets.try_read_data(which.handle);

@@ -8,6 +8,7 @@
 
 #include <caf/io/connection_handle.hpp>
 #include <caf/io/middleman_actor.hpp>
+#include <caf/io/network/test_multiplexer.hpp>
 
 #include <cstdint>
 #include <deque>
@@ -67,6 +68,7 @@ private:
   void break_now(link& which, std::chrono::milliseconds notices_max);
   bool can_read(const end& which, const end& other) const;
   bool has_event(const link& of, const end& which) const;
+  end& accepted_next(caf::io::network::test_multiplexer& sockets);
   void act(link& of, end& which);
   static void close(end& which);
   static void fail(end& which);
