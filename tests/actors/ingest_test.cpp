@@ -578,7 +578,7 @@ TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
   EXPECT_EQ(board.snapshot().pipelines.at(0).lag, 0s);
 }
 
-TEST_F(ingest_test, what_is_behind_a_frame_whose_messages_are_asked_for_waits_and_goes_with_it_when_its_ingestor_is_lost) {
+TEST_F(ingest_test, what_is_behind_a_frame_that_lacks_messages_waits_or_goes_with_it_when_its_ingestor_is_lost) {
   spawn_writer();
   settle();
   std::vector<std::uint64_t> asked;
