@@ -160,9 +160,8 @@ result<bool> poller_state::finish_former() {
     const bool is_former = each.shard >= config.pipeline.shards;
     if (is_former && first && !(config.runs_elsewhere && config.runs_elsewhere(each.shard)))
       start_former(each.shard);
-    if (each.shard < shards.size() && shards[each.shard].finishing)
-      mine.push_back(each.shard);
-    else if (std::find(free.begin(), free.end(), each.shard) != free.end())
+    const bool is_being_finished = each.shard < shards.size() && shards[each.shard].finishing;
+    if (is_being_finished || std::find(free.begin(), free.end(), each.shard) != free.end())
       mine.push_back(each.shard);
     else if (each.first_seq <= awaited.try_emplace(each.shard, each.claimed_seq).first->second)
       others += (others.empty() ? "" : ", ") + std::to_string(each.shard);

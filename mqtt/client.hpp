@@ -35,9 +35,9 @@ struct connection_state {
 struct client_options {
   config::broker broker;
   std::string client_id;
-  bool clean_start = false;               ///< true: a session that ends with the connection
-  std::vector<std::string> subscriptions; ///< filters, as sent ($share/... included)
+  bool clean_start = false; ///< true: a session that ends with the connection
   std::uint8_t subscription_qos = 1;
+  std::vector<std::string> subscriptions;     ///< filters, as sent ($share/... included)
   std::vector<std::string> unsubscriptions;   ///< filters that the session may still have, and is to lose
   std::chrono::milliseconds drained_after{0}; ///< when nothing has come for so long, on_drained is found out; 0: never
   std::uint32_t in_flight_messages_max = 20'000; ///< delivered and not released; beyond it the socket is not read
@@ -51,13 +51,13 @@ struct client_options {
   /// The caller is asked before each connection (on_dial), and says after each CONNACK when publishing may go on
   /// (`proceed`): so that nobody publishes who does not own the session any more.
   bool on_request = false;
+  /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
+  /// (mqtt/session.hpp).
+  bool release_by_caller = false;
   /// Asked before each connection, on the io thread; false: asked again a little later. `taken_over`: somebody else has
   /// connected with the client id at `since`, by what the broker says, or because it has closed a young connection
   /// without a word: so two clients do not cut each other off for ever. Empty: nobody else has a right to it.
   std::function<bool(bool taken_over, monotonic since)> may_dial;
-  /// PUBREL is sent by `release_published` alone, and nothing again to a broker that has lost the session
-  /// (mqtt/session.hpp).
-  bool release_by_caller = false;
   /// A PUBLISH or PUBREL without an answer for this long ends the connection (timed_out); 0: off.
   std::chrono::milliseconds publish_timeout{0};
 };
