@@ -154,6 +154,7 @@ struct poller_state {
   /// A wake-up is on its way: the next one need not be.
   std::shared_ptr<std::atomic<bool>> waking = std::make_shared<std::atomic<bool>>(false);
   monotonic next_lag_check;
+  monotonic next_former_look;
   bool slot_warned = false;
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
@@ -190,6 +191,8 @@ struct poller_state {
   std::unique_ptr<row_finder> make_finder();
   result<void> adopt_attached();
   std::vector<std::uint32_t> to_be_adopted() const;
+  result<void> look_for_former();
+  bool is_left(std::uint32_t number) const;
   result<bool> finish_former();
   void start_former(std::uint32_t number);
   void end_former(caf::exit_reason reason);

@@ -113,7 +113,26 @@ std::vector<std::uint32_t> poller_state::to_be_adopted() const {
   return numbers;
 }
 
+/// Nobody has the shard any more.
+bool poller_state::is_left(std::uint32_t number) const {
+  return number >= config.pipeline.shards && !(config.runs_elsewhere && config.runs_elsewhere(number));
+}
+
+/// In a cluster: a node whose file is another may leave claims at any time, and other pollers wait for their end.
+result<void> poller_state::look_for_former() {
+  if (!config.runs_elsewhere || finishing || stopping || now() < next_former_look || !owns_first())
+    return {};
+  next_former_look = now() + config.renew_every;
+  const auto open = tracking->former();
+  if (!open)
+    return open.error();
+  finishing = std::any_of(open->begin(), open->end(), [this](const auto& each) { return is_left(each.shard); });
+  return {};
+}
+
 result<void> poller_state::adopt_attached() {
+  if (auto looked = look_for_former(); !looked)
+    return looked;
   auto numbers = to_be_adopted();
   adopting = finishing ||
              (!numbers.empty() && records_at_end() && std::any_of(shards.begin(), shards.end(), [](const auto& each) {
@@ -157,8 +176,7 @@ result<bool> poller_state::finish_former() {
   std::string others;
   const auto free = to_be_adopted();
   for (const auto& each : *open) {
-    const bool is_former = each.shard >= config.pipeline.shards;
-    if (is_former && first && !(config.runs_elsewhere && config.runs_elsewhere(each.shard)))
+    if (first && is_left(each.shard))
       start_former(each.shard);
     const bool is_being_finished = each.shard < shards.size() && shards[each.shard].finishing;
     if (is_being_finished || std::find(free.begin(), free.end(), each.shard) != free.end())

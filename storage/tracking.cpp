@@ -222,13 +222,14 @@ result<std::string> sql_tracking::prepare() {
 /// The watermark may lag behind what is at its end.
 result<std::vector<former_claims>> sql_tracking::former() {
   std::vector<former_claims> unsettled;
-  auto read = database_->read(
-    "SELECT shard, settled_seq, claimed_seq FROM penstock_fence WHERE " + pipeline_is_ +
-      " AND dealing <> 0 AND dealing <> " + std::to_string(dealing_) + " AND settled_seq < claimed_seq ORDER BY shard",
-    [&](auto row) {
-      unsettled.push_back({number_of<std::uint32_t>(row[0].text), number_of<std::uint64_t>(row[1].text) + 1,
-                           number_of<std::uint64_t>(row[2].text)});
-    });
+  auto read = database_->read("SELECT shard, settled_seq, claimed_seq FROM penstock_fence WHERE " + pipeline_is_ +
+                                " AND (shard >= " + std::to_string(shards_) + " OR dealing NOT IN (0, " +
+                                std::to_string(dealing_) + ")) AND settled_seq < claimed_seq ORDER BY shard",
+                              [&](auto row) {
+                                unsettled.push_back({number_of<std::uint32_t>(row[0].text),
+                                                     number_of<std::uint64_t>(row[1].text) + 1,
+                                                     number_of<std::uint64_t>(row[2].text)});
+                              });
   std::vector<former_claims> open;
   for (auto& each : unsettled)
     if (read)

@@ -66,9 +66,10 @@ struct adopted_shard {
   std::vector<source_cursor> cursors = {};
 };
 
-/// Claims of a shard that are not at their end, of rows that were dealt to shards in another way than now.
+/// Claims that are not at their end, of a shard that the pipeline does not have, or of rows that were dealt to shards
+/// in another way than now.
 struct former_claims {
-  std::uint32_t shard = 0;       ///< which the pipeline may not have any more
+  std::uint32_t shard = 0;
   std::uint64_t first_seq = 0;   ///< the first of them
   std::uint64_t claimed_seq = 0; ///< the last claim of the shard
 };

@@ -297,6 +297,37 @@ TEST_F(shards_test, claims_that_another_node_makes_meanwhile_are_not_waited_for)
   EXPECT_EQ(status().state, telemetry::writer_state::running);
 }
 
+TEST_F(shards_test, claims_that_a_node_with_another_file_leaves_at_its_death_are_finished) {
+  begin_with({0, 1});
+  rows_of_both(1, 1);
+  pass(200ms);
+  crash();
+  bool alive = true;
+  holds = [](std::uint32_t shard, monotonic) { return shard == 0; };
+  runs_elsewhere = [&](std::uint32_t shard) { return alive && shard == 1; };
+  auto& claim = records->records.at("1/").claim;
+  claim.seq = records->shards.at(1).claimed_seq = 2; // it claims on
+  begin_with_shards(1, {0});
+  claim.seq = records->shards.at(1).claimed_seq = 3;
+  pass(500ms);
+  connect(0);
+  rows_of_both(2, 2);
+  pass(200ms);
+  EXPECT_THAT(published_ids(0), ElementsAre("2"));
+  EXPECT_FALSE(script_of(1)->open);
+  alive = false;
+  pass(3s);
+  EXPECT_TRUE(script_of(1)->dialled);
+  connect(1);
+  ASSERT_THAT(script_of(1)->resumed, SizeIs(1));
+  answer(1, 3);
+  pass(1s);
+  EXPECT_TRUE(script_of(1)->forgotten);
+  rows_of_both(3, 3);
+  pass(200ms);
+  EXPECT_THAT(published_ids(0), ElementsAre("2", "3"));
+}
+
 TEST_F(shards_test, a_process_that_ends_while_it_finishes_former_claims_leaves_their_session) {
   begin_with({0, 1});
   rows_of_both(1, 1);

@@ -325,6 +325,25 @@ TEST_F(publish_test, claims_of_when_rows_were_dealt_in_another_way_are_told_unti
   EXPECT_EQ((*mine)[0].cursors[0].floor, "floor");
 }
 
+TEST_F(publish_test, claims_of_shards_that_are_no_more_are_told_whoever_has_dealt_rows_anew) {
+  const auto store = tracking_of(pipeline_of_readings());
+  ASSERT_TRUE(store->adopt(shards(2)));
+  const std::vector claims{claim(1, 1, "a")};
+  tracking_changes changes;
+  changes.shards = {{1, 1, 1, 0, 0, {}}};
+  changes.claims = claims;
+  changes.cursor = source_cursor{"floor", "high", "begin", "sweep"};
+  ASSERT_TRUE(*store->commit(changes));
+  auto of_one = pipeline_of_readings();
+  of_one.shards = 1;
+  const auto fewer = tracking_of(of_one);
+  ASSERT_TRUE(fewer->adopt(shards(1)));
+  const auto open = fewer->former();
+  ASSERT_TRUE(open) << open.error().to_string();
+  ASSERT_THAT(*open, SizeIs(1));
+  EXPECT_EQ(open->front().shard, 1u);
+}
+
 TEST_F(publish_test, a_former_owner_writes_nothing) {
   const auto former = tracking_of(pipeline_of_readings());
   ASSERT_TRUE(former->adopt(shards(2)));

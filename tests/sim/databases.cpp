@@ -58,7 +58,7 @@ private:
 class tracking_connection final : public storage::tracking, connection {
 public:
   tracking_connection(world& given, process& from)
-    : connection(given, from, service::tracking), database_(given.the_databases().records) {}
+    : connection(given, from, service::tracking), database_(given.the_databases().records, given.given().shards) {}
 
   result<std::string> prepare() override {
     return ask([&] { return database_.prepare(); });

@@ -138,7 +138,7 @@ public:
   result<std::vector<storage::former_claims>> former() override {
     std::vector<storage::former_claims> open;
     for (const auto& [shard, dealt] : database_->dealings)
-      if (const auto claims = open_claims(shard, 0); dealt != shards_ && !claims->empty())
+      if (const auto claims = open_claims(shard, 0); (shard >= shards_ || dealt != shards_) && !claims->empty())
         open.push_back({shard, claims->front().seq, database_->shards[shard].claimed_seq});
     return open;
   }
