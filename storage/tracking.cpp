@@ -75,6 +75,7 @@ source_cursor joined(std::span<const source_cursor> cursors) {
   return all;
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): it is taken apart
 std::vector<source_cursor> split(source_cursor all) {
   std::vector<source_cursor> cursors;
   for (bool more = true; more;) {
@@ -126,8 +127,8 @@ private:
   result<void> note_sent(std::span<const shard_progress> shards);
   result<std::uint64_t> insert(const tracking_changes& changes);
   result<void> end_retries(std::span<const std::string> record_ids);
-  result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records, std::vector<std::size_t> some,
-                                                 known_by which);
+  result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records,
+                                                 const std::vector<std::size_t>& some, known_by which);
 
   std::unique_ptr<connection> database_;
   own_tables own_;
@@ -567,7 +568,7 @@ result<std::vector<std::string>> sql_tracking::retries(std::size_t records_max) 
 
 /// Of records that are in neither table: those whose id is in no range. `some` are their indexes.
 result<std::vector<std::size_t>> sql_tracking::not_in_ranges(std::span<const record_key> records,
-                                                             std::vector<std::size_t> some, known_by which) {
+                                                             const std::vector<std::size_t>& some, known_by which) {
   std::multimap<std::int64_t, std::size_t> by_id;
   std::vector<std::size_t> missing;
   for (const auto index : some) {
@@ -640,7 +641,7 @@ result<std::vector<std::size_t>> sql_tracking::untracked(std::span<const record_
       if (!tracked.contains(key_of(some[index].record_id, some[index].version)))
         missing.push_back(first + index);
   }
-  return missing.empty() ? missing : not_in_ranges(records, std::move(missing), which);
+  return missing.empty() ? missing : not_in_ranges(records, missing, which);
 }
 
 } // namespace
