@@ -126,6 +126,8 @@ void ingestor_state::on_demand(const messages::demand& more) {
   send_frames();
 }
 
+/// What is sent waits for its turn behind what is in the mailbox: under load several bursts make one chunk. Each frame
+/// costs the links and CAF the same, however many rows it has.
 void ingestor_state::on_burst(const burst_ptr& burst) {
   if (burst->messages.empty())
     return;
@@ -134,6 +136,12 @@ void ingestor_state::on_burst(const burst_ptr& burst) {
     {.received = burst->messages.size(), .in_flight = ledger.in_flight(), .incarnation = incarnation});
   waiting.push_back({burst});
   fulfilled = false; // it was not drained after all
+  if (!std::exchange(gathering, true))
+    self->send(self, send_atom_v);
+}
+
+void ingestor_state::on_gathered() {
+  gathering = false;
   send_frames();
 }
 
@@ -279,6 +287,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](const attached& message) { self->state.on_attached(message); },
     [self](const committed& message) { self->state.on_committed(message); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
+    [self](send_atom) { self->state.on_gathered(); },
     [self](const connection_state_ptr& connection) { self->state.on_connection(*connection); },
     [self](writer_atom, std::uint32_t lane, const caf::strong_actor_ptr& writer, std::uint16_t version) {
       self->state.on_writer(lane, writer, version);

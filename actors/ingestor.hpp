@@ -92,6 +92,7 @@ struct ingestor_state {
   bool settled = false;                     ///< subscriptions are confirmed
   std::uint64_t incarnation = 0;            ///< on the board
   bool paused = false;                      ///< on request; only the session's reading stops
+  bool gathering = false;                   ///< bursts have come, and are sent at the end of the mailbox
   bool stopping = false;                    ///< the actor
   bool ending = false;                      ///< the session
   bool quiet = false;                       ///< no burst comes any more
@@ -110,6 +111,7 @@ struct ingestor_state {
   void on_demand(const messages::demand& more);
   void on_attached(const messages::attached& message);
   void on_burst(const messages::burst_ptr& burst);
+  void on_gathered();
   void on_committed(const messages::committed& message);
   void on_connection(const mqtt::connection_state& connection);
   void on_pause(bool pause);

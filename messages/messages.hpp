@@ -250,6 +250,7 @@ CAF_ADD_ATOM(penstock, penstock::messages, sessions_atom, "sessions")
 CAF_ADD_ATOM(penstock, penstock::messages, settled_atom, "settled")
 CAF_ADD_ATOM(penstock, penstock::messages, drained_atom, "drained")
 CAF_ADD_ATOM(penstock, penstock::messages, whole_atom, "whole")
+CAF_ADD_ATOM(penstock, penstock::messages, send_atom, "send")
 CAF_END_TYPE_ID_BLOCK(penstock)
 
 namespace penstock::messages {
@@ -260,6 +261,7 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<attached>,             // from the batch-writer
                                         reacts<committed>,            // from the batch-writer
                                         reacts<burst_ptr>,            // from the session
+                                        reacts<send_atom>,            // from itself, behind bursts
                                         reacts<connection_state_ptr>, // from the session
                                         // from the supervisor, or the agent: a lane has a new batch-writer, at a
                                         // node of that link version

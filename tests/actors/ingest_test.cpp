@@ -565,6 +565,17 @@ TEST_F(lanes_test, a_killed_lane_is_sent_again_what_it_had_not_confirmed) {
   EXPECT_TRUE(account().balanced());
 }
 
+TEST_F(ingest_test, bursts_that_come_together_make_one_frame) {
+  spawn_writer();
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", payloads(1, 3));
+  broker->deliver("t/1", payloads(4, 6));
+  settle();
+  EXPECT_THAT(database->with_messages, SizeIs(1));
+  EXPECT_EQ(database->rows.size(), 6u);
+}
+
 TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
   database->write_failures.assign(3, {errc::database_busy, "locked"});
   spawn_writer();
