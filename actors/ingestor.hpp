@@ -141,6 +141,7 @@ struct ingestor_state {
   std::uint64_t outstanding(std::uint32_t lane) const;
   std::uint32_t decode_up_to(std::uint32_t messages_max);
   void close_when_done();
+  void end();
   void show();
 };
 

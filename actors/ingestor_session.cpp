@@ -222,7 +222,7 @@ void ingestor_state::close_when_done() {
     return;
   closing = true;
   if (!session)
-    return self->quit(caf::exit_reason::user_shutdown);
+    return end();
   auto done = [me = ingestor_actor{self}] { caf::anon_send(me, closed_atom_v); };
   if (fulfilled && purpose == session_request::purpose::drain)
     session->forget(std::move(done));
@@ -230,9 +230,15 @@ void ingestor_state::close_when_done() {
     session->stop(std::move(done));
 }
 
+/// What is not committed stays with the broker.
+void ingestor_state::end() {
+  config.board->end();
+  self->quit(caf::exit_reason::user_shutdown);
+}
+
 void ingestor_state::on_closed() {
   if (!retiring)
-    return self->quit(caf::exit_reason::user_shutdown);
+    return end();
   session.reset();
   ending = quiet = closing = false;
   if (stopping)

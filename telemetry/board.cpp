@@ -87,14 +87,23 @@ shard_board::shard_board(std::uint32_t shard) { status_.shard = shard; }
 
 std::uint64_t shard_board::begin(std::string_view reason) {
   std::lock_guard lock{mutex_};
-  if (status_.account.in_flight > 0)
-    status_.account.rejected[std::string{reason}] += std::exchange(status_.account.in_flight, 0);
+  drop_in_flight(reason);
   status_.connection.connected = false;
   status_.connection.reason = "starting";
+  return ++incarnation_;
+}
+
+void shard_board::end() {
+  std::lock_guard lock{mutex_};
+  drop_in_flight("redelivery");
+}
+
+void shard_board::drop_in_flight(std::string_view reason) {
+  if (status_.account.in_flight > 0)
+    status_.account.rejected[std::string{reason}] += std::exchange(status_.account.in_flight, 0);
   status_.credit = 0;
   status_.unacknowledged_bytes = 0;
   oldest_.reset();
-  return ++incarnation_;
 }
 
 void shard_board::apply(const account_delta& delta, monotonic now) {

@@ -173,6 +173,8 @@ public:
   /// broker will deliver it again, and it will be received anew. The connection counts as down, credit and lag as none.
   /// Returns the number of this incarnation.
   std::uint64_t begin(std::string_view reason = "redelivery");
+  /// The ingestor ends, as when its shard moves. What it could not have committed becomes rejected{redelivery}.
+  void end();
   void apply(const account_delta& delta, monotonic now = std::chrono::steady_clock::now());
   /// A CONNACK; `session_lost`: the broker had forgotten a session that we had.
   void connected(bool session_present, bool session_lost, std::uint8_t protocol);
@@ -186,6 +188,8 @@ public:
   shard_status status(wall_time now, monotonic now_monotonic) const;
 
 private:
+  void drop_in_flight(std::string_view reason); ///< with the mutex
+
   mutable std::mutex mutex_;
   shard_status status_;
   std::uint64_t incarnation_ = 0;

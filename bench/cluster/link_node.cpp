@@ -148,6 +148,7 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
     [](const messages::session_list&) {},
     [](messages::settled_atom, const std::string&) {},
     [](messages::drained_atom) {},
+    [](messages::send_atom) {},
     [](messages::paused_atom) {},
     [](messages::closed_atom) {},
     [](messages::step_atom, std::uint64_t) {},

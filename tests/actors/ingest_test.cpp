@@ -427,6 +427,23 @@ TEST_F(ingest_test, a_burst_that_was_on_its_way_when_the_stop_came_is_committed_
   EXPECT_TRUE(broker->stopped);
 }
 
+TEST_F(ingest_test, one_that_ends_without_a_writer_leaves_its_messages_to_the_broker_and_counts_none_in_flight) {
+  spawn_writer();
+  const auto ingestor = spawn_ingestor(broker);
+  settle();
+  database->write_failures.push_back({errc::database_busy, "locked"});
+  broker->deliver("t/1", payloads(1, 4));
+  settle();
+  caf::anon_send_exit(writer, caf::exit_reason::kill);
+  caf::anon_send_exit(ingestor, caf::exit_reason::user_shutdown);
+  settle();
+  EXPECT_TRUE(broker->stopped);
+  EXPECT_TRUE(broker->released.empty());
+  EXPECT_EQ(account().in_flight, 0u);
+  EXPECT_EQ(account().rejected.at("redelivery"), 4u);
+  EXPECT_TRUE(account().balanced());
+}
+
 TEST_F(ingest_test, an_ingestor_that_starts_again_is_still_paused) {
   spawn_writer();
   const auto ingestor = spawn_ingestor(broker);
