@@ -589,7 +589,7 @@ TEST_F(ingest_test, bursts_that_come_together_make_one_frame) {
   broker->deliver("t/1", payloads(1, 3));
   broker->deliver("t/1", payloads(4, 6));
   settle();
-  EXPECT_THAT(database->with_messages, SizeIs(1));
+  EXPECT_EQ(database->with_messages.size(), 1u);
   EXPECT_EQ(database->rows.size(), 6u);
 }
 
