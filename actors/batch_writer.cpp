@@ -56,9 +56,9 @@ void batch_writer_state::open() {
     recovered();
     log::info(component, config.name, "table {} is open{}", config.table.name, first ? "" : " again");
   }
-  for (const auto& ingestor : ingestors)
+  for (const auto& each : ingestors)
     if (first)
-      welcome(ingestor);
+      welcome(each.handle);
   answer_questions();
   schedule_commit();
 }
@@ -73,14 +73,14 @@ void batch_writer_state::welcome(const ingestor_actor& ingestor) {
               attached{config.lane, installation, config.demand_max - std::min(queued, config.demand_max)});
 }
 
-void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t frames) {
+void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version) {
   if (frames != layout)
     return log::error(component, config.name,
                       "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
                       "the same configuration");
   forget(ingestor.address());
   self->monitor(ingestor);
-  ingestors.push_back(ingestor);
+  ingestors.push_back({ingestor, version});
   // A handle of before its link was lost leads nowhere any more, nor does what was asked over it.
   for (auto& each : queue)
     if (each.from == ingestor) {
@@ -135,7 +135,7 @@ void batch_writer_state::ask_for_messages(std::size_t frames) {
 /// Of a lost ingestor nothing can be asked: its messages come again, from the broker or to whoever has the lane then.
 /// What it sent later goes with them, or it would overtake them.
 void batch_writer_state::on_down(const caf::actor_addr& ingestor) {
-  if (std::any_of(ingestors.begin(), ingestors.end(), [&](const auto& each) { return is_of(ingestor, each); }))
+  if (std::any_of(ingestors.begin(), ingestors.end(), [&](const auto& each) { return is_of(ingestor, each.handle); }))
     forget(ingestor);
   bool lost = false;
   std::erase_if(queue, [&](const queued_frame& each) {
@@ -229,23 +229,35 @@ void batch_writer_state::on_commit() {
   quit_when_done();
 }
 
-/// Answers for the frames at the front of the queue, and demands as many records again.
+/// Answers for the frames at the front of the queue, and demands as many records again: one message to each ingestor,
+/// since a message over a link costs the same, whatever it says.
 void batch_writer_state::reply(const std::vector<storage::frame_outcome>& outcomes) {
   assert_that(outcomes.size() <= queue.size(), "an outcome a frame");
-  std::vector<std::pair<ingestor_actor, std::uint32_t>> freed;
+  std::vector<std::pair<ingestor_actor, batch_committed>> answers;
   for (const auto& outcome : outcomes) {
     const auto done = std::move(queue.front());
     queue.pop_front();
     queued_messages -= done.messages;
-    send_urgent(self, done.from,
-                committed{config.lane, done.frame->chunk(), outcome.stored, outcome.duplicate, outcome.dead_lettered});
-    if (freed.empty() || freed.back().first != done.from)
-      freed.emplace_back(done.from, 0);
-    freed.back().second += done.messages;
+    auto to = std::find_if(answers.begin(), answers.end(), [&](const auto& each) { return each.first == done.from; });
+    if (to == answers.end())
+      to = answers.insert(to, {done.from, {{}, {config.lane, 0}}});
+    to->second.frames.push_back(
+      {config.lane, done.frame->chunk(), outcome.stored, outcome.duplicate, outcome.dead_lettered});
+    to->second.more.records += done.messages;
   }
-  for (const auto& [ingestor, records] : freed)
-    if (is_attached(ingestor.address()))
-      send_urgent(self, ingestor, messages::demand{config.lane, records});
+  for (auto& [ingestor, batch] : answers)
+    tell(ingestor, std::move(batch));
+}
+
+/// One that has detached is asked for nothing more.
+void batch_writer_state::tell(const ingestor_actor& ingestor, batch_committed batch) {
+  const auto* const attached = find(ingestor.address());
+  if (attached && attached->version >= batches_version)
+    return send_urgent(self, ingestor, std::move(batch));
+  for (const auto& frame : batch.frames)
+    send_urgent(self, ingestor, frame);
+  if (attached)
+    send_urgent(self, ingestor, batch.more);
 }
 
 void batch_writer_state::recovered() {
@@ -313,25 +325,27 @@ void batch_writer_state::on_retry() {
     probe();
 }
 
-bool batch_writer_state::is_attached(const caf::actor_addr& ingestor) const {
-  return std::any_of(ingestors.begin(), ingestors.end(),
-                     [&](const ingestor_actor& each) { return each.address() == ingestor; });
+/// nullptr: it is not attached.
+auto batch_writer_state::find(const caf::actor_addr& ingestor) const -> const attached_ingestor* {
+  const auto found = std::find_if(ingestors.begin(), ingestors.end(),
+                                  [&](const auto& each) { return each.handle.address() == ingestor; });
+  return found == ingestors.end() ? nullptr : &*found;
 }
 
 /// It sends nothing more: it has said so, has ended, or its node is lost.
 void batch_writer_state::forget(const caf::actor_addr& ingestor) {
-  if (!is_attached(ingestor))
+  if (!find(ingestor))
     return;
   const auto is_asked = [&](const queued_frame& each) { return each.asked && each.from.address() == ingestor; };
   if (std::none_of(queue.begin(), queue.end(), is_asked))
     self->demonitor(ingestor);
-  std::erase_if(ingestors, [&](const ingestor_actor& each) { return each.address() == ingestor; });
+  std::erase_if(ingestors, [&](const auto& each) { return each.handle.address() == ingestor; });
 }
 
 void batch_writer_state::on_exit() {
   if (!std::exchange(stopping, true))
     for (const auto& each : ingestors)
-      self->send(each, detach_atom_v, config.lane);
+      self->send(each.handle, detach_atom_v, config.lane);
   quit_when_done();
 }
 
@@ -360,7 +374,10 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
   self->send(self, retry_atom_v);
   return {
     [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames) {
-      self->state.on_attach(ingestor, frames);
+      self->state.on_attach(ingestor, frames, link_version_oldest);
+    },
+    [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version) {
+      self->state.on_attach(ingestor, frames, version);
     },
     [self](detach_atom, const ingestor_actor& ingestor) {
       self->state.forget(ingestor.address());

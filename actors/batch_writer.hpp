@@ -65,7 +65,11 @@ struct batch_writer_state {
   };
   std::deque<queued_frame> queue;
   std::uint64_t queued_messages = 0;
-  std::vector<messages::ingestor_actor> ingestors; ///< attached and alive
+  struct attached_ingestor {
+    messages::ingestor_actor handle;
+    std::uint16_t version = messages::link_version_oldest; ///< of its node, or older
+  };
+  std::vector<attached_ingestor> ingestors; ///< attached and alive
 
   /// About sessions; answered once the database is there. One of a kind for each session and ingestor.
   struct question {
@@ -87,7 +91,7 @@ struct batch_writer_state {
   bool stopping = false;
 
   void open();
-  void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames);
+  void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version);
   void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_down(const caf::actor_addr& ingestor);
@@ -101,12 +105,13 @@ struct batch_writer_state {
   void on_retry();
   void on_exit();
   void reply(const std::vector<storage::frame_outcome>& outcomes);
+  void tell(const messages::ingestor_actor& ingestor, messages::batch_committed batch);
   void retry_later(const error& reason);
   void recovered();
   void probe();
   void schedule_commit();
   void welcome(const messages::ingestor_actor& ingestor);
-  bool is_attached(const caf::actor_addr& ingestor) const;
+  const attached_ingestor* find(const caf::actor_addr& ingestor) const;
   void quit_when_done();
 };
 

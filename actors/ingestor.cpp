@@ -54,7 +54,11 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
   lane.version = version;
   self->monitor(lane.writer);
-  self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout_of(storage::table_of(config.pipeline)));
+  const auto layout = layout_of(storage::table_of(config.pipeline));
+  if (version >= batches_version)
+    self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout, link_version);
+  else
+    self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout);
 }
 
 /// The batch-writer answers for what it has, and takes nothing more. At our own end it has to stay: it waits for that.
@@ -257,6 +261,13 @@ void ingestor_state::on_committed(const committed& message) {
   close_when_done();
 }
 
+void ingestor_state::on_batch_committed(const batch_committed& batch) {
+  for (const auto& frame : batch.frames)
+    on_committed(frame);
+  if (batch.more.records > 0)
+    on_demand(batch.more);
+}
+
 void ingestor_state::show() {
   config.board->credit(credit());
   config.board->unacknowledged(ledger.bytes(), ledger.oldest());
@@ -286,6 +297,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](const messages::demand& more) { self->state.on_demand(more); },
     [self](const attached& message) { self->state.on_attached(message); },
     [self](const committed& message) { self->state.on_committed(message); },
+    [self](const batch_committed& batch) { self->state.on_batch_committed(batch); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
     [self](send_atom) { self->state.on_gathered(); },
     [self](const connection_state_ptr& connection) { self->state.on_connection(*connection); },

@@ -113,6 +113,7 @@ struct ingestor_state {
   void on_burst(const messages::burst_ptr& burst);
   void on_gathered();
   void on_committed(const messages::committed& message);
+  void on_batch_committed(const messages::batch_committed& batch);
   void on_connection(const mqtt::connection_state& connection);
   void on_pause(bool pause);
   void on_exit();

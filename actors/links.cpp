@@ -91,6 +91,8 @@ result<void> configure_links(caf::actor_system_config& system, const config::clu
   system.set("middleman.connection-timeout", caf::timespan{silence});
   // It would open a plain port on every interface.
   system.set("middleman.enable-automatic-connections", false);
+  // A worker copies each frame before it reads it, on a thread that has to wake up for it.
+  system.set("middleman.workers", std::size_t{0});
   const auto& tls = cluster.tls;
   if (tls == config::tls{})
     return {};

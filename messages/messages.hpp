@@ -5,8 +5,7 @@
 //   session --burst--> ingestor --attach--------------> batch-writer   of each lane
 //                      ingestor <--attached (demand)--- batch-writer   once the database is open
 //                      ingestor --write (frame)-------> batch-writer   spends demand; a frame for each lane of a chunk
-//                      ingestor <--committed----------- batch-writer   after the commit: acknowledges
-//                      ingestor <--demand-------------- batch-writer
+//                      ingestor <--batch_committed----- batch-writer   after the commit: acknowledges, and more demand
 //   session <-release- ingestor
 //
 // Between nodes a frame goes without its rows' messages. Where the database refuses a row, the batch-writer asks for
@@ -115,6 +114,16 @@ typename Inspector::result_type inspect(Inspector& f, committed& x) {
   return f(caf::meta::type_name("penstock::committed"), x.lane, x.chunk, x.stored, x.duplicate, x.dead_lettered);
 }
 
+/// What one commit wrote of an ingestor's frames, in the order in which they were sent, and what is asked for again.
+struct batch_committed {
+  std::vector<committed> frames;
+  demand more;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, batch_committed& x) {
+  return f(caf::meta::type_name("penstock::batch_committed"), x.frames, x.more);
+}
+
 /// All that is recorded of sessions in the pipeline's database.
 struct session_list {
   std::vector<session_record> sessions;
@@ -158,9 +167,11 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 }
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
-/// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions. 4: frames without messages, whole.
-inline constexpr std::uint16_t link_version = 4;
+/// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions. 4: frames without messages, whole. 5: attach with the
+/// version, batch_committed; before, `committed` of each frame and then `demand`.
+inline constexpr std::uint16_t link_version = 5;
 inline constexpr std::uint16_t link_version_oldest = 1;
+inline constexpr std::uint16_t batches_version = 5; ///< the first that knows `batch_committed`
 
 /// How nodes introduce themselves.
 struct hello {
@@ -216,6 +227,7 @@ CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::batch_committed))
 CAF_ADD_TYPE_ID(penstock, (penstock::session_record))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::session_list))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::adopted))
@@ -260,6 +272,7 @@ namespace penstock::messages {
 using ingestor_actor = caf::typed_actor<reacts<demand>,               // from the batch-writer
                                         reacts<attached>,             // from the batch-writer
                                         reacts<committed>,            // from the batch-writer
+                                        reacts<batch_committed>,      // from the batch-writer
                                         reacts<burst_ptr>,            // from the session
                                         reacts<send_atom>,            // from itself, behind bursts
                                         reacts<connection_state_ptr>, // from the session
@@ -279,13 +292,16 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
 /// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
 /// Detached.
 using batch_writer_actor =
-  // `layout` (actors/layout.hpp) of the ingestor's frames; answered by `attached`, once the database is open
-  caf::typed_actor<
-    reacts<attach_atom, ingestor_actor, std::uint64_t>, reacts<detach_atom, ingestor_actor>, // it sends no more frames
-    reacts<write_atom, record::frame, ingestor_actor>, // answered by `committed` and, later, `demand`
-    // Of sessions (storage/store.hpp). The first and the last are answered by what they ask for.
-    reacts<enlist_atom, session_record, ingestor_actor>, reacts<settle_atom, session_record>,
-    reacts<sessions_atom, ingestor_actor>, reacts<commit_atom>, reacts<retry_atom>, reacts<check_atom>>; // its own
+  // `layout` (actors/layout.hpp) of the ingestor's frames, and the link version of its node (without: one that knows no
+  // `batch_committed`); answered by `attached`, once the database is open
+  caf::typed_actor<reacts<attach_atom, ingestor_actor, std::uint64_t>,
+                   reacts<attach_atom, ingestor_actor, std::uint64_t, std::uint16_t>,
+                   reacts<detach_atom, ingestor_actor>,               // it sends no more frames
+                   reacts<write_atom, record::frame, ingestor_actor>, // answered by `batch_committed`
+                   // Of sessions (storage/store.hpp). The first and the last are answered by what they ask for.
+                   reacts<enlist_atom, session_record, ingestor_actor>, reacts<settle_atom, session_record>,
+                   reacts<sessions_atom, ingestor_actor>, reacts<commit_atom>, reacts<retry_atom>,
+                   reacts<check_atom>>; // its own
 
 /// Owns one publish shard's MQTT session. Sends what the poller has claimed, and tells it what the broker answers.
 using publisher_actor =

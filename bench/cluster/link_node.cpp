@@ -95,7 +95,8 @@ messages::batch_writer_actor::behavior_type sink(messages::batch_writer_actor::s
                                                  std::uint32_t demand, meter* counted) {
   set_quiet_handlers(self);
   return {
-    [=](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t) {
+    [](messages::attach_atom, const messages::ingestor_actor&, std::uint64_t) {},
+    [=](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t, std::uint16_t) {
       send_urgent(self, ingestor, messages::attached{0, "bench", demand});
     },
     [](messages::detach_atom, const messages::ingestor_actor&) {},
@@ -103,8 +104,8 @@ messages::batch_writer_actor::behavior_type sink(messages::batch_writer_actor::s
       const auto view = record::frame_view::open(frame, columns());
       const auto records = view ? static_cast<std::uint32_t>((*view)->rows()) : 0;
       counted->count(records);
-      send_urgent(self, from, messages::committed{0, view ? (*view)->chunk() : 0, records, 0, 0});
-      send_urgent(self, from, messages::demand{0, records});
+      send_urgent(self, from,
+                  messages::batch_committed{{{0, view ? (*view)->chunk() : 0, records, 0, 0}}, {0, records}});
     },
     [](messages::commit_atom) {},
     [](messages::enlist_atom, const session_record&, const messages::ingestor_actor&) {},
@@ -130,15 +131,21 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
       self->send(self->state.writer, messages::write_atom_v, frame, messages::ingestor_actor{self});
   };
   return {
-    [=](const messages::demand& more) { send_frames(more.records); },
+    [](const messages::demand&) {},
     [=](const messages::attached& first) { send_frames(first.records); },
-    [=](const messages::committed& message) { counted->count(message.stored); },
+    [](const messages::committed&) {},
+    [=](const messages::batch_committed& batch) {
+      for (const auto& each : batch.frames)
+        counted->count(each.stored);
+      send_frames(batch.more.records);
+    },
     [](const messages::burst_ptr&) {},
     [](const messages::connection_state_ptr&) {},
     [=](messages::writer_atom, std::uint32_t, const caf::strong_actor_ptr& writer, std::uint16_t) {
       self->state.writer = caf::actor_cast<messages::batch_writer_actor>(writer);
       self->state.demand = 0;
-      self->send(self->state.writer, messages::attach_atom_v, messages::ingestor_actor{self}, std::uint64_t{0});
+      self->send(self->state.writer, messages::attach_atom_v, messages::ingestor_actor{self}, std::uint64_t{0},
+                 messages::link_version);
     },
     [](messages::detach_atom, std::uint32_t) {},
     [](messages::whole_atom, std::uint32_t, std::uint64_t) {},

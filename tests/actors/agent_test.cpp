@@ -325,6 +325,20 @@ State& state_of(const caf::actor& handle) {
     ->state;
 }
 
+TEST_F(agent_test, a_batch_writer_of_a_link_version_that_knows_of_no_batches_is_attached_to_as_it_knows) {
+  link_a_and_b(messages::batches_version - 1);
+  start_ingestor(a);
+  const auto writer = start_writer(b);
+  network.settle();
+  const auto& attached = state_of<messages::batch_writer_actor, batch_writer_state>(writer).ingestors;
+  ASSERT_EQ(attached.size(), 1u);
+  EXPECT_EQ(attached.front().version, messages::link_version_oldest);
+  deliver(1, 25);
+  network.settle();
+  EXPECT_EQ(database->rows.size(), 25u);
+  EXPECT_EQ(broker->released.back(), 25u);
+}
+
 // CAF tells at once of the end of what is to be watched over a link that is lost already; a second link may be up by
 // then.
 struct former_link_test : agent_test {
@@ -333,7 +347,7 @@ struct former_link_test : agent_test {
     ingestor = start_ingestor(a);
     writer = start_writer(b);
     network.settle();
-    ingestor_at_b = state_of<messages::batch_writer_actor, batch_writer_state>(writer).ingestors.at(0);
+    ingestor_at_b = state_of<messages::batch_writer_actor, batch_writer_state>(writer).ingestors.at(0).handle;
     writer_at_a = state_of<messages::ingestor_actor, ingestor_state>(ingestor).lanes.at(0).writer;
     agent_at_b = state_of<messages::agent_actor, agent_state>(caf::actor_cast<caf::actor>(b.agent)).peers.at("a").agent;
     network.cut(a, b);

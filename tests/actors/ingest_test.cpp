@@ -27,7 +27,8 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
                 std::shared_ptr<scripted_writer_state> seen) {
   set_quiet_handlers(self);
   return {
-    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t) {
+    [](messages::attach_atom, const messages::ingestor_actor&, std::uint64_t) {},
+    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t, std::uint16_t) {
       seen->ingestor = ingestor;
     },
     [seen](messages::detach_atom, const messages::ingestor_actor&) { seen->detached = true; },
@@ -591,6 +592,42 @@ TEST_F(ingest_test, bursts_that_come_together_make_one_frame) {
   settle();
   EXPECT_EQ(database->with_messages.size(), 1u);
   EXPECT_EQ(database->rows.size(), 6u);
+}
+
+TEST_F(ingest_test, one_message_answers_all_frames_of_a_commit_if_its_ingestor_knows_it) {
+  spawn_writer();
+  settle();
+  std::vector<messages::batch_committed> batches;
+  std::vector<messages::committed> singles;
+  std::uint32_t demanded = 0;
+  const auto elsewhere = system.spawn([&](caf::event_based_actor*) -> caf::behavior {
+    return {[&](const messages::batch_committed& batch) { batches.push_back(batch); },
+            [&](const messages::committed& frame) { singles.push_back(frame); },
+            [&](const messages::demand& more) { demanded += more.records; }, [](const messages::attached&) {}};
+  });
+  const auto from = caf::actor_cast<messages::ingestor_actor>(elsewhere);
+  const auto layout = layout_of(storage::table_of(pipeline));
+  const auto write_two = [&](int first) {
+    for (int chunk = first; chunk < first + 2; ++chunk) {
+      record::frame_builder builder{decode::column_types(pipeline)};
+      decode::make_decoder(pipeline)->decode("t/1", payloads(chunk, chunk).front(), wall_now(), builder);
+      caf::anon_send(writer, messages::write_atom_v, builder.seal("p", 0, 0, static_cast<std::uint64_t>(chunk)), from);
+    }
+    settle();
+  };
+  caf::anon_send(writer, messages::attach_atom_v, from, layout);
+  write_two(1);
+  EXPECT_EQ(singles.size(), 2u);
+  EXPECT_EQ(demanded, 2u);
+  EXPECT_THAT(batches, IsEmpty());
+  caf::anon_send(writer, messages::attach_atom_v, from, layout, messages::link_version);
+  write_two(3);
+  EXPECT_EQ(singles.size(), 2u);
+  ASSERT_EQ(batches.size(), 1u);
+  ASSERT_EQ(batches[0].frames.size(), 2u);
+  EXPECT_EQ(batches[0].frames[0].chunk, 3u);
+  EXPECT_EQ(batches[0].frames[1].chunk, 4u);
+  EXPECT_EQ(batches[0].more.records, 2u);
 }
 
 TEST_F(ingest_test, lag_is_shown_while_messages_wait) {
