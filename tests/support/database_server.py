@@ -428,9 +428,11 @@ class Mariadb(Server):
     def command(self) -> list:
         configuration = self.folder / "my.cnf"
         user = "user = root\n" if os.getuid() == 0 else ""
+        temporary = self.folder / "tmp"  # one that starts removes the temporary tables that it finds, also another's
+        temporary.mkdir(exist_ok=True)
         configuration.write_text(
             f"[mariadbd]\ndatadir = {self.data}\nsocket = {self.socket}\nport = {self.port}\nbind-address = 127.0.0.1\n"
-            f"pid-file = {self.folder}/mariadb.pid\nskip-name-resolve\n{user}{self.more}\n"
+            f"tmpdir = {temporary}\npid-file = {self.folder}/mariadb.pid\nskip-name-resolve\n{user}{self.more}\n"
         )
         return [self._mariadbd, f"--defaults-file={configuration}"]
 
