@@ -41,12 +41,12 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
   if (index >= lanes.size())
     return; // of a node whose configuration gives the pipeline more lanes
   auto& lane = lanes[index];
-  // Its end was not heard of yet; or it is announced again over a link that was made anew, and what was sent to it, or
-  // what it has answered, may be lost.
-  if (lane.writer) {
-    self->demonitor(lane.writer.address());
-    on_down(lane.writer.address());
-  }
+  // One that is announced twice is the same object. One that a lost node had, and has again, is another: what was sent
+  // to it may be lost.
+  if (lane.writer && caf::actor_cast<caf::strong_actor_ptr>(lane.writer).get() == announced.get())
+    return;
+  if (lane.writer)
+    on_down(lane.writer.address()); // its end was not heard of yet
   // One that is to end, and has detached, may never commit what it still has: that goes before what follows.
   for (auto& [where, frame] : sent)
     if (where.lane == index && frame.to != caf::actor_cast<caf::actor_addr>(announced))

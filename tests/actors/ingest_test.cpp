@@ -154,21 +154,6 @@ TEST_F(demand_test, a_new_writer_gets_what_the_former_one_never_confirmed) {
   EXPECT_THAT(broker->released, ElementsAre(4));
 }
 
-TEST_F(demand_test, a_writer_that_is_announced_again_gets_again_what_it_has_not_answered) {
-  attach(10);
-  broker->deliver("t/1", payloads(1, 3));
-  settle();
-  EXPECT_THAT(seen->chunks, ElementsAre(1));
-  introduce(ingestor);
-  settle();
-  EXPECT_THAT(seen->chunks, ElementsAre(1)); // its demand of before is void
-  send_from(writer, messages::attached{0, "installation", 10});
-  settle();
-  EXPECT_THAT(seen->chunks, ElementsAre(1, 1));
-  commit(1, 3);
-  EXPECT_THAT(broker->released, ElementsAre(3));
-}
-
 TEST_F(demand_test, what_a_former_writer_demands_is_not_spent_on_the_new_one) {
   attach(10);
   const auto former = writer;
