@@ -173,7 +173,7 @@ public:
   /// broker will deliver it again, and it will be received anew. The connection counts as down, credit and lag as none.
   /// Returns the number of this incarnation.
   std::uint64_t begin(std::string_view reason = "redelivery");
-  /// The ingestor ends, as when its shard moves. What it could not have committed becomes rejected{redelivery}.
+  /// The ingestor ends, as when its shard moves. What is not committed by then becomes rejected{redelivery}.
   void end();
   void apply(const account_delta& delta, monotonic now = std::chrono::steady_clock::now());
   /// A CONNACK; `session_lost`: the broker had forgotten a session that we had.

@@ -615,8 +615,7 @@ def main():
             "processes of penstock together, and its ratio to that of one process just before and after; medians. Links: frames of\n"
             "500 records, 10,000 records of demand, an ingestor that sends one and the same frame, a writer that opens each and throws it\n"
             "away. Killed and moved: under a steady load in both directions, which has arrived whole and once at the end; gaps are those\n"
-            "between rows at the database, and "
-            "between messages at a subscriber. All processes, broker and database share the cores.\n")
+            "between rows at the database, and between messages at a subscriber. All processes, broker and database share the cores.\n")
     keep(options.results, f"cluster-{day}", command, where, found, text)
     return 0 if rows and all(met is not False for *_, met in rows) else 1
 
