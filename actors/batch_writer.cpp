@@ -58,40 +58,46 @@ void batch_writer_state::open() {
   }
   for (const auto& each : ingestors)
     if (first)
-      welcome(each.handle);
+      welcome(each);
   answer_questions();
   schedule_commit();
 }
 
-/// What is still here of an ingestor whose link was lost is not demanded a second time.
-void batch_writer_state::welcome(const ingestor_actor& ingestor) {
+/// What is still here of an ingestor is not demanded a second time.
+void batch_writer_state::welcome(const attached_ingestor& ingestor) {
   std::uint32_t queued = 0;
+  std::vector<std::uint64_t> chunks;
   for (const auto& each : queue)
-    if (each.from == ingestor)
+    if (each.from == ingestor.handle) {
       queued += each.messages;
-  send_urgent(self, ingestor,
-              attached{config.lane, installation, config.demand_max - std::min(queued, config.demand_max)});
+      chunks.push_back(each.frame->chunk());
+    }
+  attached answer{config.lane, installation, config.demand_max - std::min(queued, config.demand_max)};
+  if (ingestor.attach > 0)
+    send_urgent(self, ingestor.handle, held{std::move(answer), ingestor.attach, std::move(chunks)});
+  else
+    send_urgent(self, ingestor.handle, std::move(answer));
 }
 
-void batch_writer_state::on_attach(const ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version) {
+void batch_writer_state::on_attach(const attached_ingestor& ingestor, std::uint64_t frames) {
   if (frames != layout)
     return log::error(component, config.name,
                       "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
                       "the same configuration");
-  forget(ingestor.address());
-  self->monitor(ingestor);
-  ingestors.push_back({ingestor, version});
+  forget(ingestor.handle.address());
+  self->monitor(ingestor.handle);
+  ingestors.push_back(ingestor);
   // A handle of before its link was lost leads nowhere any more, nor does what was asked over it.
   for (auto& each : queue)
-    if (each.from == ingestor) {
-      each.from = ingestor;
+    if (each.from == ingestor.handle) {
+      each.from = ingestor.handle;
       if (each.asked)
         ask(each);
     }
   if (!installation.empty())
     welcome(ingestor);
   if (stopping)
-    self->send(ingestor, detach_atom_v, config.lane);
+    self->send(ingestor.handle, detach_atom_v, config.lane);
 }
 
 void batch_writer_state::on_write(const record::frame& frame, const ingestor_actor& from) {
@@ -274,6 +280,8 @@ void batch_writer_state::recovered() {
 /// A database that went away while there was nothing to write is noticed here.
 void batch_writer_state::on_check() {
   checking = false;
+  if (stopping)
+    ask_to_detach();
   if (retrying || !store)
     return; // it is noticed already; recovered() begins to check again
   if (!std::exchange(written, false) && queue.empty())
@@ -344,9 +352,13 @@ void batch_writer_state::forget(const caf::actor_addr& ingestor) {
 
 void batch_writer_state::on_exit() {
   if (!std::exchange(stopping, true))
-    for (const auto& each : ingestors)
-      self->send(each.handle, detach_atom_v, config.lane);
+    ask_to_detach();
   quit_when_done();
+}
+
+void batch_writer_state::ask_to_detach() {
+  for (const auto& each : ingestors)
+    self->send(each.handle, detach_atom_v, config.lane);
 }
 
 /// Asked to stop, it stays until everything of its ingestors is committed and they have detached. Those that stop
@@ -374,10 +386,14 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
   self->send(self, retry_atom_v);
   return {
     [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames) {
-      self->state.on_attach(ingestor, frames, link_version_oldest);
+      self->state.on_attach({ingestor, link_version_oldest, 0}, frames);
     },
     [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version) {
-      self->state.on_attach(ingestor, frames, version);
+      self->state.on_attach({ingestor, version, 0}, frames);
+    },
+    [self](attach_atom, const ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version,
+           std::uint64_t attach) {
+      self->state.on_attach({ingestor, version, attach}, frames);
     },
     [self](detach_atom, const ingestor_actor& ingestor) {
       self->state.forget(ingestor.address());

@@ -2,7 +2,8 @@
 // it is free: the commit is the batching timer. Spawned detached, since the database blocks.
 //
 // Its ingestors run in this process or at other nodes. One whose node is lost is no longer attached; what it has sent
-// is committed all the same, and where it attaches again, that counts against its demand.
+// is committed all the same, and where it attaches again, that counts against its demand. One that has long heard
+// nothing attaches again too, and is told what is here of it.
 //
 // A frame from another node comes without the messages of its rows. Where the database refuses a row, they are asked
 // for, and what is behind waits: they go into the dead letter.
@@ -68,6 +69,7 @@ struct batch_writer_state {
   struct attached_ingestor {
     messages::ingestor_actor handle;
     std::uint16_t version = messages::link_version_oldest; ///< of its node, or older
+    std::uint64_t attach = 0;                              ///< its number; 0: it has none
   };
   std::vector<attached_ingestor> ingestors; ///< attached and alive
 
@@ -91,7 +93,7 @@ struct batch_writer_state {
   bool stopping = false;
 
   void open();
-  void on_attach(const messages::ingestor_actor& ingestor, std::uint64_t frames, std::uint16_t version);
+  void on_attach(const attached_ingestor& ingestor, std::uint64_t frames);
   void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
   void on_down(const caf::actor_addr& ingestor);
@@ -104,13 +106,14 @@ struct batch_writer_state {
   void on_check();
   void on_retry();
   void on_exit();
+  void ask_to_detach();
   void reply(const std::vector<storage::frame_outcome>& outcomes);
   void tell(const messages::ingestor_actor& ingestor, messages::batch_committed batch);
   void retry_later(const error& reason);
   void recovered();
   void probe();
   void schedule_commit();
-  void welcome(const messages::ingestor_actor& ingestor);
+  void welcome(const attached_ingestor& ingestor);
   const attached_ingestor* find(const caf::actor_addr& ingestor) const;
   void quit_when_done();
 };

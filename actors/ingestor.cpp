@@ -5,6 +5,7 @@
 #include "core/assert.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace penstock::actors {
 
@@ -54,11 +55,30 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
   lane.writer = caf::actor_cast<batch_writer_actor>(announced);
   lane.version = version;
   self->monitor(lane.writer);
+  asking = asking || index == 0;
+  attach(index);
+}
+
+void ingestor_state::attach(std::uint32_t index) {
+  auto& lane = lanes[index];
+  ++lane.attach;
+  lane.spent = 0;
   const auto layout = layout_of(storage::table_of(config.pipeline));
-  if (version >= batches_version)
-    self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout, link_version);
+  if (lane.version >= held_version)
+    self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout, link_version, lane.attach);
   else
     self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout);
+}
+
+/// CAF can lose a message between nodes without a word, while the link stands (docs/decisions/0017): a frame, a demand,
+/// or an answer. Whoever is attached to again says what is there.
+void ingestor_state::on_check() {
+  for (std::uint32_t index = 0; index < lanes.size(); ++index) {
+    auto& lane = lanes[index];
+    if (!std::exchange(lane.heard, false) && lane.writer && lane.version >= held_version)
+      attach(index);
+  }
+  self->delayed_send(self, config.silence_max, check_atom_v);
 }
 
 /// The batch-writer answers for what it has, and takes nothing more. At our own end it has to stay: it waits for that.
@@ -94,39 +114,46 @@ void ingestor_state::on_down(const caf::actor_addr& writer) {
   close_when_done();
 }
 
-/// Records that the batch-writer of a lane has, or will have.
-std::uint64_t ingestor_state::outstanding(std::uint32_t lane) const {
-  std::uint64_t records = 0;
-  for (const auto& [where, frame] : sent)
-    if (where.lane == lane && !frame.unsent && frame.to == lanes[lane].writer.address())
-      records += frame.messages;
-  return records;
-}
-
 /// Demand of a former batch-writer may still be on its way.
 bool ingestor_state::comes_from_writer_of(std::uint32_t index) const {
   return index < lanes.size() && lanes[index].writer &&
          lanes[index].writer.address() == caf::actor_cast<caf::actor_addr>(self->current_sender());
 }
 
-/// Where two batch-writers were announced in turn, one may answer twice: what was sent by its first answer is not known
-/// to the second.
+/// What was sent since the attach, its batch-writer did not know of yet when it answered.
 void ingestor_state::on_attached(const attached& message) {
   if (!comes_from_writer_of(message.lane))
     return;
-  auto& demand = lanes[message.lane].demand;
-  demand.reset();
-  demand.grant(message.records - std::min<std::uint64_t>(message.records, outstanding(message.lane)));
+  auto& lane = lanes[message.lane];
+  lane.heard = true;
+  lane.demand.reset();
+  lane.demand.grant(message.records - std::min<std::uint64_t>(message.records, lane.spent));
   installation = message.installation;
-  if (message.lane == 0 && !stopping)
+  if (message.lane == 0 && !stopping && asking)
     want_session();
   send_frames();
+}
+
+/// All answers of before the attach have come, or will not: what is not there is sent again.
+void ingestor_state::on_held(const held& message) {
+  const auto index = message.answer.lane;
+  if (!comes_from_writer_of(index) || message.attach != lanes[index].attach)
+    return;
+  const std::set<std::uint64_t> there{message.chunks.begin(), message.chunks.end()};
+  for (auto& [where, frame] : sent)
+    if (where.lane == index && frame.attach < message.attach) {
+      frame.unsent = !there.contains(where.chunk);
+      frame.to = caf::actor_cast<caf::actor_addr>(self->current_sender());
+    }
+  on_attached(message.answer);
 }
 
 void ingestor_state::on_demand(const messages::demand& more) {
   if (!comes_from_writer_of(more.lane))
     return;
-  lanes[more.lane].demand.grant(more.records);
+  auto& lane = lanes[more.lane];
+  lane.heard = true;
+  lane.demand.grant(more.records);
   send_frames();
 }
 
@@ -221,6 +248,8 @@ bool ingestor_state::takes_without_messages(std::uint32_t lane) const {
 void ingestor_state::send(const part& where, sent_frame& frame) {
   auto& lane = lanes[where.lane];
   lane.demand.spend(frame.messages);
+  lane.spent += frame.messages;
+  frame.attach = lane.attach;
   frame.unsent = false;
   frame.to = lane.writer.address();
   const auto over_link = std::exchange(frame.over_link, {});
@@ -264,8 +293,7 @@ void ingestor_state::on_committed(const committed& message) {
 void ingestor_state::on_batch_committed(const batch_committed& batch) {
   for (const auto& frame : batch.frames)
     on_committed(frame);
-  if (batch.more.records > 0)
-    on_demand(batch.more);
+  on_demand(batch.more);
 }
 
 void ingestor_state::show() {
@@ -293,9 +321,11 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
   state.paused = state.config.board->paused();
   self->set_down_handler([self](caf::down_msg& down) { self->state.on_down(down.source); });
   on_exit_message(self, [self](const caf::error&) { self->state.on_exit(); });
+  self->delayed_send(self, state.config.silence_max, check_atom_v);
   return {
     [self](const messages::demand& more) { self->state.on_demand(more); },
     [self](const attached& message) { self->state.on_attached(message); },
+    [self](const held& message) { self->state.on_held(message); },
     [self](const committed& message) { self->state.on_committed(message); },
     [self](const batch_committed& batch) { self->state.on_batch_committed(batch); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
@@ -321,6 +351,7 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
       if (timer == self->state.timer)
         self->state.on_step();
     },
+    [self](check_atom) { self->state.on_check(); },
   };
 }
 

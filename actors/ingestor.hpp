@@ -41,6 +41,8 @@ struct ingestor_config {
   std::shared_ptr<telemetry::shard_board> board;
   std::shared_ptr<telemetry::pipeline_board> pipeline_board;
   std::optional<retirement_config> retirement; ///< it retires sessions, and has no shard
+  /// Where a batch-writer says nothing for so long, something may have been lost on the way: it is attached to again.
+  std::chrono::milliseconds silence_max{10'000};
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -59,6 +61,9 @@ struct ingestor_state {
     messages::batch_writer_actor writer; ///< null: none lives, or takes frames
     demand_ledger demand;
     std::uint16_t version = messages::link_version; ///< of its batch-writer's node
+    std::uint64_t attach = 0;                       ///< the number of the last one
+    std::uint64_t spent = 0;                        ///< records, since that
+    bool heard = false;                             ///< of its batch-writer, since the last check
   };
   std::vector<lane> lanes;
   std::vector<std::unique_ptr<record::frame_builder>> lane_builders; ///< where there are several lanes
@@ -74,9 +79,10 @@ struct ingestor_state {
     record::frame frame;
     record::frame over_link; ///< without messages; for the first time that it is sent, to another node
     std::uint32_t messages = 0;
-    bool unsent = false; ///< its batch-writer is gone: send it again
-    wall_time arrived;   ///< its oldest message
-    caf::actor_addr to;  ///< the batch-writer that has it, which need not be the lane's any more
+    bool unsent = false;      ///< its batch-writer is gone: send it again
+    wall_time arrived;        ///< its oldest message
+    caf::actor_addr to;       ///< the batch-writer that has it, which need not be the lane's any more
+    std::uint64_t attach = 0; ///< the lane's last one when it was sent
   };
   struct part {
     std::uint64_t chunk = 0;
@@ -90,6 +96,7 @@ struct ingestor_state {
   session_record wanted;                    ///< what it is to be, or is; without a client id: not known
   sequence before = 0;                      ///< received by former sessions
   bool settled = false;                     ///< subscriptions are confirmed
+  bool asking = true;                       ///< lane 0's batch-writer has yet to answer about it
   std::uint64_t incarnation = 0;            ///< on the board
   bool paused = false;                      ///< on request; only the session's reading stops
   bool gathering = false;                   ///< bursts have come, and are sent at the end of the mailbox
@@ -110,6 +117,9 @@ struct ingestor_state {
   void on_down(const caf::actor_addr& writer);
   void on_demand(const messages::demand& more);
   void on_attached(const messages::attached& message);
+  void on_held(const messages::held& message);
+  void on_check();
+  void attach(std::uint32_t lane);
   void on_burst(const messages::burst_ptr& burst);
   void on_gathered();
   void on_committed(const messages::committed& message);
@@ -139,7 +149,6 @@ struct ingestor_state {
   bool resend_frames();
   bool takes_without_messages(std::uint32_t lane) const;
   bool comes_from_writer_of(std::uint32_t lane) const;
-  std::uint64_t outstanding(std::uint32_t lane) const;
   std::uint32_t decode_up_to(std::uint32_t messages_max);
   void close_when_done();
   void end();

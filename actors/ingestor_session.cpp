@@ -29,10 +29,12 @@ void ingestor_state::want_session() {
     return;
   if (!session && !retiring)
     wanted = session_record_of(installation, config.pipeline, config.shard);
+  const bool known = session && wanted.epoch > 0;
+  asking = keeper.version >= sessions_version && !known;
   if (keeper.version < sessions_version) {
     if (!session && !retiring)
       open_session({});
-  } else if (session && wanted.epoch > 0) {
+  } else if (known) {
     if (settled)
       tell_settled(wanted);
   } else if (wanted.client_id.empty()) {
@@ -45,6 +47,7 @@ void ingestor_state::want_session() {
 void ingestor_state::on_list(const session_list& list) {
   if (!retiring || !wanted.client_id.empty() || stopping || !comes_from_writer_of(0))
     return;
+  asking = false;
   auto [next, wait] = retiring->look(list.sessions, session_record_of(installation, config.pipeline, 0));
   if (!next)
     return step_after(wait);
@@ -56,6 +59,7 @@ void ingestor_state::on_list(const session_list& list) {
 void ingestor_state::on_enlisted(const session_record& record) {
   if (stopping || record.client_id != wanted.client_id || record.broker != wanted.broker || !comes_from_writer_of(0))
     return;
+  asking = false;
   std::vector<std::string> stale;
   std::copy_if(record.filters.begin(), record.filters.end(), std::back_inserter(stale), [&](const auto& filter) {
     return std::find(wanted.filters.begin(), wanted.filters.end(), filter) == wanted.filters.end();

@@ -2,8 +2,8 @@
 //
 // How data moves (per pipeline):
 //
-//   session --burst--> ingestor --attach--------------> batch-writer   of each lane
-//                      ingestor <--attached (demand)--- batch-writer   once the database is open
+//   session --burst--> ingestor --attach--------------> batch-writer   of each lane; and again after a silence
+//                      ingestor <--held (demand)------- batch-writer   once the database is open
 //                      ingestor --write (frame)-------> batch-writer   spends demand; a frame for each lane of a chunk
 //                      ingestor <--batch_committed----- batch-writer   after the commit: acknowledges, and more demand
 //   session <-release- ingestor
@@ -90,7 +90,8 @@ typename Inspector::result_type inspect(Inspector& f, demand& x) {
   return f(caf::meta::type_name("penstock::demand"), x.lane, x.records);
 }
 
-/// The answer to an attach, and the first demand. `installation` is the id that client ids are made of.
+/// The answer to an attach without a number, and the first demand. `installation` is the id that client ids are made
+/// of.
 struct attached {
   std::uint32_t lane = 0;
   std::string installation;
@@ -99,6 +100,18 @@ struct attached {
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, attached& x) {
   return f(caf::meta::type_name("penstock::attached"), x.lane, x.installation, x.records);
+}
+
+/// The answer to an attach of that number: what is demanded, and what is here of the ingestor and will be answered.
+/// What else it has sent before is lost, or its answer is.
+struct held {
+  attached answer;
+  std::uint64_t attach = 0;
+  std::vector<std::uint64_t> chunks;
+};
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, held& x) {
+  return f(caf::meta::type_name("penstock::held"), x.answer, x.attach, x.chunks);
 }
 
 /// A frame is committed: this lane's part of the chunk may be acknowledged.
@@ -168,10 +181,11 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
 /// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions. 4: frames without messages, whole. 5: attach with the
-/// version, batch_committed; before, `committed` of each frame and then `demand`.
-inline constexpr std::uint16_t link_version = 5;
+/// version, batch_committed; before, `committed` of each frame and then `demand`. 6: attach with a number, held.
+inline constexpr std::uint16_t link_version = 6;
 inline constexpr std::uint16_t link_version_oldest = 1;
 inline constexpr std::uint16_t batches_version = 5; ///< the first that knows `batch_committed`
+inline constexpr std::uint16_t held_version = 6;    ///< the first that knows `held`
 
 /// How nodes introduce themselves.
 struct hello {
@@ -226,6 +240,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(penstock, caf::first_custom_type_id)
 CAF_ADD_TYPE_ID(penstock, (penstock::record::frame))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::demand))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::attached))
+CAF_ADD_TYPE_ID(penstock, (penstock::messages::held))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::committed))
 CAF_ADD_TYPE_ID(penstock, (penstock::messages::batch_committed))
 CAF_ADD_TYPE_ID(penstock, (penstock::session_record))
@@ -271,6 +286,7 @@ namespace penstock::messages {
 /// at its end too: on an exit message it stops reading, flushes, acknowledges, disconnects, and quits.
 using ingestor_actor = caf::typed_actor<reacts<demand>,               // from the batch-writer
                                         reacts<attached>,             // from the batch-writer
+                                        reacts<held>,                 // from the batch-writer
                                         reacts<committed>,            // from the batch-writer
                                         reacts<batch_committed>,      // from the batch-writer
                                         reacts<burst_ptr>,            // from the session
@@ -287,15 +303,17 @@ using ingestor_actor = caf::typed_actor<reacts<demand>,               // from th
                                         reacts<whole_atom, std::uint32_t, std::uint64_t>, reacts<pause_atom>,
                                         reacts<resume_atom>,                      // from the control topic
                                         reacts<paused_atom>, reacts<closed_atom>, // its own: the end of the session
-                                        reacts<step_atom, std::uint64_t>>;        // its own
+                                        reacts<step_atom, std::uint64_t>, reacts<check_atom>>; // its own
 
 /// Owns one lane of a pipeline and one connection to the database; commits what is there as soon as it is free.
 /// Detached.
 using batch_writer_actor =
-  // `layout` (actors/layout.hpp) of the ingestor's frames, and the link version of its node (without: one that knows no
-  // `batch_committed`); answered by `attached`, once the database is open
+  // `layout` (actors/layout.hpp) of the ingestor's frames, the link version of its node (without: one that knows no
+  // `batch_committed`), and the number of the attach, which rises; answered by `held` (without a number: by
+  // `attached`), once the database is open
   caf::typed_actor<reacts<attach_atom, ingestor_actor, std::uint64_t>,
                    reacts<attach_atom, ingestor_actor, std::uint64_t, std::uint16_t>,
+                   reacts<attach_atom, ingestor_actor, std::uint64_t, std::uint16_t, std::uint64_t>,
                    reacts<detach_atom, ingestor_actor>,               // it sends no more frames
                    reacts<write_atom, record::frame, ingestor_actor>, // answered by `batch_committed`
                    // Of sessions (storage/store.hpp). The first and the last are answered by what they ask for.

@@ -99,6 +99,7 @@ messages::batch_writer_actor::behavior_type sink(messages::batch_writer_actor::s
     [=](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t, std::uint16_t) {
       send_urgent(self, ingestor, messages::attached{0, "bench", demand});
     },
+    [](messages::attach_atom, const messages::ingestor_actor&, std::uint64_t, std::uint16_t, std::uint64_t) {},
     [](messages::detach_atom, const messages::ingestor_actor&) {},
     [=](messages::write_atom, const record::frame& frame, const messages::ingestor_actor& from) {
       const auto view = record::frame_view::open(frame, columns());
@@ -133,6 +134,7 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
   return {
     [](const messages::demand&) {},
     [=](const messages::attached& first) { send_frames(first.records); },
+    [](const messages::held&) {},
     [](const messages::committed&) {},
     [=](const messages::batch_committed& batch) {
       for (const auto& each : batch.frames)
@@ -159,6 +161,7 @@ messages::ingestor_actor::behavior_type source(messages::ingestor_actor::statefu
     [](messages::paused_atom) {},
     [](messages::closed_atom) {},
     [](messages::step_atom, std::uint64_t) {},
+    [](messages::check_atom) {},
   };
 }
 

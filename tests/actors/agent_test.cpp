@@ -317,6 +317,44 @@ TEST_F(agent_test, a_link_that_returns_doubles_no_demand) {
   EXPECT_TRUE(account().balanced());
 }
 
+TEST_F(agent_test, what_is_lost_between_nodes_while_the_link_stands_is_sent_again_after_a_silence) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b, 10);
+  network.settle();
+  deliver(1, 10);
+  while (a.step_alone()) {
+  }
+  network.lose(a, b);
+  network.settle();
+  EXPECT_THAT(database->rows, IsEmpty());
+  network.pass(20s);
+  EXPECT_EQ(database->rows.size(), 10u);
+  EXPECT_EQ(broker->released.back(), 10u);
+  EXPECT_EQ(account().duplicate, 0u);
+}
+
+TEST_F(agent_test, an_answer_that_is_lost_while_the_link_stands_is_asked_for_and_demand_is_what_it_was) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b, 10);
+  network.settle();
+  database->write_failures = {{errc::database_busy, "locked"}};
+  deliver(1, 10);
+  network.settle();
+  for (int i = 0; i < 100; ++i) // the batch-writer waits, and tries again
+    b.pass_alone(10ms);
+  ASSERT_EQ(database->rows.size(), 10u);
+  network.lose(a, b);
+  network.pass(20s);
+  EXPECT_EQ(broker->released.back(), 10u);
+  EXPECT_EQ(account().duplicate, 10u);
+  deliver(11, 40); // three times what the batch-writer demands
+  network.settle();
+  EXPECT_EQ(database->rows.size(), 40u);
+  EXPECT_TRUE(account().balanced());
+}
+
 /// The state of an actor that a test has spawned.
 template <class Interface, class State>
 State& state_of(const caf::actor& handle) {

@@ -19,6 +19,7 @@ struct scripted_writer_state {
   std::vector<std::uint32_t> frames; ///< messages in each
   std::vector<std::uint64_t> chunks;
   messages::ingestor_actor ingestor;
+  std::uint64_t attach = 0; ///< the number of the last one
   bool detached = false;
 };
 
@@ -28,8 +29,11 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
   set_quiet_handlers(self);
   return {
     [](messages::attach_atom, const messages::ingestor_actor&, std::uint64_t) {},
-    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t, std::uint16_t) {
+    [](messages::attach_atom, const messages::ingestor_actor&, std::uint64_t, std::uint16_t) {},
+    [seen](messages::attach_atom, const messages::ingestor_actor& ingestor, std::uint64_t, std::uint16_t,
+           std::uint64_t attach) {
       seen->ingestor = ingestor;
+      seen->attach = attach;
     },
     [seen](messages::detach_atom, const messages::ingestor_actor&) { seen->detached = true; },
     [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&) {
@@ -179,6 +183,38 @@ TEST_F(demand_test, a_second_answer_to_an_attach_doubles_no_demand) {
   broker->deliver("t/1", payloads(5, 20));
   settle();
   EXPECT_THAT(seen->frames, ElementsAre(4, 6));
+}
+
+TEST_F(demand_test, a_writer_that_is_silent_is_attached_to_again_and_sent_what_it_does_not_have) {
+  attach(10);
+  for (const int first : {1, 3, 6}) {
+    broker->deliver("t/1", payloads(first, first + 1));
+    settle();
+  }
+  ASSERT_EQ(seen->attach, 1u);
+  pass(20s); // for the first half of it it was not silent
+  ASSERT_EQ(seen->attach, 2u);
+  EXPECT_THAT(seen->chunks, ElementsAre(1, 2, 3));
+  broker->deliver("t/1", payloads(8, 9));
+  settle(); // behind the attach: its batch-writer does not know of it when it answers
+  send_from(writer, messages::held{{0, "installation", 10}, 1, {}}); // to an attach of before
+  settle();
+  EXPECT_THAT(seen->chunks, ElementsAre(1, 2, 3, 4));
+  send_from(writer, messages::held{{0, "installation", 6}, 2, {1, 3}});
+  settle();
+  EXPECT_THAT(seen->chunks, ElementsAre(1, 2, 3, 4, 2));
+  broker->deliver("t/1", payloads(10, 19));
+  settle();
+  EXPECT_THAT(seen->frames, ElementsAre(2, 2, 2, 2, 2, 2)); // without the one that is lost, ten messages
+}
+
+TEST_F(demand_test, a_writer_that_is_heard_of_is_not_attached_to_again) {
+  attach(10);
+  for (int i = 0; i < 10; ++i) {
+    pass(4s);
+    demand(0);
+  }
+  EXPECT_EQ(seen->attach, 1u);
 }
 
 TEST_F(demand_test, what_a_writer_that_is_to_end_still_has_goes_to_the_next_one_before_what_follows) {

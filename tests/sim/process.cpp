@@ -209,7 +209,10 @@ void process::check_ingestor(std::uint32_t shard) const {
     world_.violate(fmt::format("{}: the ingestor of shard {} holds {} messages, and {} are in flight", instance_, shard,
                                held, state->ledger.in_flight()));
   for (std::uint32_t lane = 0; lane < state->lanes.size(); ++lane) {
-    const auto sent = state->outstanding(lane);
+    std::uint64_t sent = 0;
+    for (const auto& [where, frame] : state->sent)
+      if (where.lane == lane && !frame.unsent && frame.to == state->lanes[lane].writer.address())
+        sent += frame.messages;
     const auto left = state->lanes[lane].demand.available();
     if (sent + left > world_.given().demand)
       world_.violate(fmt::format("{}: the ingestor of shard {} has sent {} messages to lane {}, and may send {} more",

@@ -6,6 +6,7 @@
 //   network.connect(a, b);     // the next dial of a to b gets through
 //   network.settle();          // until nobody has a message or a byte left
 //   network.cut(a, b);         // both ends see the connection close; what was on its way is lost
+//   network.lose(a, b);        // what is on its way is lost, and nobody sees it
 #pragma once
 
 #include "actors/agent.hpp"
@@ -35,6 +36,8 @@ public:
   void connect(simulated_node& client, simulated_node& server);
   /// Ends the last one; both ends see it.
   void cut(simulated_node& client, simulated_node& server);
+  /// The messages between the two that nobody has read yet are gone; the connection stands.
+  void lose(simulated_node& client, simulated_node& server);
 
 private:
   friend class simulated_node;
@@ -100,6 +103,13 @@ public:
   /// Runs only this node, once. False: it has nothing to do.
   bool step_alone() { return scheduler().try_run_once() || multiplexer().try_exec_runnable(); }
 
+  /// Time passes at this node only, and it hears of nobody.
+  void pass_alone(std::chrono::milliseconds duration) {
+    scheduler().advance_time(duration);
+    while (step_alone()) {
+    }
+  }
+
 private:
   friend class simulated_network;
 
@@ -158,6 +168,12 @@ inline void simulated_network::cut(simulated_node& client, simulated_node& serve
   };
   close(client, at_client);
   close(server, at_server);
+}
+
+inline void simulated_network::lose(simulated_node& client, simulated_node& server) {
+  const auto [at_client, at_server] = connections_.at({&client, &server});
+  client.multiplexer().virtual_network_buffer(caf::io::connection_handle::from_int(at_client)).clear();
+  server.multiplexer().virtual_network_buffer(caf::io::connection_handle::from_int(at_server)).clear();
 }
 
 } // namespace penstock::testing
