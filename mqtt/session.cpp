@@ -57,6 +57,8 @@ void session::close() {
     completions_.push_back({token, 0x80});
   output_tokens_.clear();
   output_.clear();
+  if (options_.shared)
+    std::fill(inbound_states_.begin(), inbound_states_.end(), inbound_state::none);
   for (const auto& entry : unacknowledged_)
     if (entry.qos == 2 && state_of(entry.packet_id) == inbound_state::delivered)
       state_of(entry.packet_id) = inbound_state::none;

@@ -55,6 +55,9 @@ struct session_options {
   std::uint16_t publish_window_max_3_1_1 = 20; ///< 3.1.1 brokers do not announce theirs, and lose what is beyond it
   std::uint32_t packet_bytes_max = 16u << 20; ///< announced as Maximum Packet Size; a larger packet ends the connection
   std::uint16_t topic_alias_max = 100;        ///< announced as Topic Alias Maximum
+  /// Others may use the session between two connections: what a packet id of before stood for, it may stand for no
+  /// more. Without, a QoS 2 message whose PUBREC was lost is not delivered twice; with it, it is.
+  bool shared = false;
   bool on_request = false;        ///< after a CONNACK nothing is published, resumed or released before `proceed`
   bool release_by_caller = false; ///< PUBREL is sent by release_published alone
   std::chrono::milliseconds publish_timeout{0}; ///< for the answer to a PUBLISH or PUBREL that is written; 0: for ever

@@ -255,6 +255,23 @@ TEST(session, remembers_qos_2_past_pubrec_over_a_reconnect_and_forgets_it_with_t
   EXPECT_THAT(broker.received, ElementsAre("1 a", "2 a"));
 }
 
+TEST(session, knows_no_identifier_of_before_where_others_may_have_used_it) {
+  peer broker;
+  broker.options.shared = true;
+  broker.open();
+  broker.accept();
+  broker.publish("t", "a", 2, 7);
+  broker.client().release(1);
+  broker.open();
+  broker.accept(true);
+  broker.output();
+  broker.publish("t", "of another", 2, 7, true);
+  EXPECT_THAT(broker.received, ElementsAre("1 a", "2 of another"));
+  EXPECT_THAT(broker.output(), IsEmpty());
+  broker.client().release(2);
+  EXPECT_THAT(broker.output(), ElementsAre("PUBREC 7"));
+}
+
 TEST(session, takes_a_reused_identifier_without_dup_for_a_new_message) {
   peer broker;
   broker.open();
