@@ -148,6 +148,7 @@ void agent_state::on_neighbours(const neighbours& now) {
   for (const auto& [lane, epoch] : own)
     if (const auto known = before.find(lane); known == before.end() || known->second != epoch)
       tell_peers(lane);
+  renew_links();
 }
 
 bool agent_state::is_current(const std::string& name, std::uint64_t attempt) const {
@@ -200,7 +201,13 @@ void agent_state::greet(const std::string& name, std::uint64_t attempt, const ca
         else
           dial_later(name, attempt, refusal);
       },
-      [this, name, attempt](const caf::error& failure) { dial_later(name, attempt, reason_of(failure)); });
+      [this, name, attempt, remote](const caf::error& failure) {
+        // CAF dials nobody whom it has reached before until it hears of his end, which may have been lost.
+        if (failure == caf::sec::request_receiver_down)
+          caf::anon_send(caf::actor_cast<caf::actor>(config.manager),
+                         caf::down_msg{caf::actor_cast<caf::actor_addr>(remote), failure});
+        dial_later(name, attempt, reason_of(failure));
+      });
 }
 
 void agent_state::dial_later(const std::string& name, std::uint64_t attempt, const std::string& reason) {
@@ -239,6 +246,7 @@ void agent_state::link_up(const hello& theirs, const agent_actor& agent) {
   auto& peer = peers[name];
   if (!peer.agent) {
     self->monitor(agent);
+    config.board->up(name, theirs.version);
     log::info(component, config.name, "link to node {}{}", name,
               theirs.version == config.me.version ? "" : ", of link version " + std::to_string(theirs.version));
   }
@@ -249,7 +257,6 @@ void agent_state::link_up(const hello& theirs, const agent_actor& agent) {
   peer.told.clear();
   if (peer.waits)
     peer.waits->reset();
-  config.board->up(name, theirs.version);
   for (const auto& [lane, unused] : local)
     tell_peer(agent, lane);
 }
@@ -268,6 +275,33 @@ void agent_state::link_down(const std::string& name, const std::string& reason) 
     peers.erase(name);
   } else if (config.me.node < name) {
     dial(name);
+  }
+}
+
+/// Both ends tell of all their batch-writers again; and an agent that is there no more is missed.
+void agent_state::renew_links() {
+  const auto now = self->clock().now();
+  if (now - renewed < config.renew_every)
+    return;
+  renewed = now;
+  for (const auto& [name, peer] : peers) {
+    if (!peer.agent || name < config.me.node)
+      continue;
+    const auto is_still_there = [this, name = name, agent = peer.agent] {
+      const auto found = peers.find(name);
+      return found != peers.end() && found->second.agent == agent;
+    };
+    self->request(peer.agent, config.timeout, config.me)
+      .then(
+        [this, is_still_there, agent = peer.agent](const hello& theirs) {
+          if (is_still_there())
+            link_up(theirs, agent);
+        },
+        [this, is_still_there, name = name](const caf::error& failure) {
+          // Whether a silent one is lost is CAF's to say.
+          if (failure != caf::sec::request_timeout && is_still_there())
+            link_down(name, reason_of(failure));
+        });
   }
 }
 

@@ -1,6 +1,7 @@
 // The agent of a node: the one actor that the others' agents know. It keeps a direct link to each of them, tells over
 // them which lanes' batch-writers live here, and makes those that it is told of known to the ingestors of this node.
-// When this node has released a shard, it has the memberships of the others look at once.
+// When this node has released a shard, it has the memberships of the others look at once. Now and then it says all that
+// again: CAF can lose a message while a link stands (docs/decisions/0017-links-between-nodes.md).
 //
 // Of two nodes the one with the smaller name dials; both notice when the link is lost. A link is there once both have
 // accepted the other's hello. An address that does not answer delays nobody else: each is probed on a thread of its
@@ -43,6 +44,7 @@ struct agent_config {
   std::chrono::milliseconds timeout{3'000};   ///< for an answer of a peer, or of CAF's connect
   std::chrono::milliseconds retry_min{100};
   std::chrono::milliseconds retry_max{3'000};
+  std::chrono::milliseconds renew_every{10'000}; ///< a link, in case that something was lost on it
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -71,6 +73,7 @@ struct agent_state {
   };
   std::map<std::string, peer> peers;
   std::uint64_t attempts = 0;
+  monotonic renewed; ///< the links
 
   struct remote_writer {
     std::uint64_t epoch = 0; ///< the highest that was seen: an older owner is not heard any more
@@ -93,6 +96,7 @@ struct agent_state {
   caf::typed_response_promise<messages::hello> on_hello(const messages::hello& theirs);
   void link_up(const messages::hello& theirs, const messages::agent_actor& agent);
   void link_down(const std::string& name, const std::string& reason);
+  void renew_links();
   void on_lane_writer(const messages::lane_writer& told);
   void on_released();
   void look_around();

@@ -80,13 +80,17 @@ void batch_writer_state::welcome(const attached_ingestor& ingestor) {
 }
 
 void batch_writer_state::on_attach(const attached_ingestor& ingestor, std::uint64_t frames) {
-  if (frames != layout)
-    return log::error(component, config.name,
-                      "an ingestor of another node has other columns: nothing is taken from it until both nodes have "
-                      "the same configuration");
+  if (frames != layout) {
+    if (!std::exchange(refused, true))
+      log::error(component, config.name,
+                 "an ingestor of another node has other columns: nothing is taken from it until both nodes have the "
+                 "same configuration");
+    return;
+  }
   forget(ingestor.handle.address());
   self->monitor(ingestor.handle);
   ingestors.push_back(ingestor);
+  ingestors.back().heard = self->clock().now();
   // A handle of before its link was lost leads nowhere any more, nor does what was asked over it.
   for (auto& each : queue)
     if (each.from == ingestor.handle) {
@@ -100,27 +104,57 @@ void batch_writer_state::on_attach(const attached_ingestor& ingestor, std::uint6
     self->send(ingestor.handle, detach_atom_v, config.lane);
 }
 
-void batch_writer_state::on_write(const record::frame& frame, const ingestor_actor& from) {
+/// Null: it cannot be read.
+std::unique_ptr<record::frame_view> batch_writer_state::open_frame(const record::frame& frame,
+                                                                   const ingestor_actor& from) {
   auto view = record::frame_view::open(frame, types);
-  if (!view && from.node() != self->node())
-    return log::error(component, config.name, "a frame of another node cannot be read: {}", view.error().to_string());
-  assert_that(static_cast<bool>(view), "an ingestor of the same pipeline sends frames of its columns");
+  assert_that(view || from.node() != self->node(), "an ingestor of the same pipeline sends frames of its columns");
+  if (view)
+    return *std::move(view);
+  log::error(component, config.name, "a frame of another node cannot be read: {}", view.error().to_string());
+  return nullptr;
+}
+
+void batch_writer_state::on_write(const record::frame& frame, const ingestor_actor& from) {
+  auto view = open_frame(frame, from);
+  if (!view)
+    return;
   const auto asked = std::find_if(queue.begin(), queue.end(), [&](const queued_frame& each) {
-    return each.asked && each.from == from && each.frame->chunk() == (*view)->chunk();
+    return each.asked && each.from == from && each.frame->chunk() == view->chunk();
   });
   if (asked != queue.end()) {
-    asked->frame = std::move(*view);
+    asked->frame = std::move(view);
     asked->asked = false;
     return schedule_commit();
   }
-  const auto messages = static_cast<std::uint32_t>((*view)->rows() + (*view)->letters());
+  if (const auto* const attached = find(from.address()); attached && attached->attach > 0)
+    return; // the second answer to what was asked twice
+  enqueue(std::move(view), from);
+}
+
+/// What is not taken here, its ingestor sends again once it has attached again: it hears nothing of it.
+void batch_writer_state::on_numbered_write(const record::frame& frame, const ingestor_actor& from, std::uint64_t attach,
+                                           std::uint64_t number) {
+  auto* const attached = find(from.address());
+  if (!attached || attached->attach != attach || attached->frames != number)
+    return;
+  if (auto view = open_frame(frame, from)) {
+    ++attached->frames;
+    attached->heard = self->clock().now();
+    enqueue(std::move(view), from);
+  }
+}
+
+void batch_writer_state::enqueue(std::unique_ptr<record::frame_view> frame, const ingestor_actor& from) {
+  const auto messages = static_cast<std::uint32_t>(frame->rows() + frame->letters());
   queued_messages += messages;
-  queue.push_back({std::move(*view), from, messages});
+  queue.push_back({std::move(frame), from, messages});
   schedule_commit();
 }
 
 void batch_writer_state::ask(queued_frame& queued) {
   queued.asked = true;
+  queued.since = self->clock().now();
   self->monitor(queued.from);
   send_urgent(self, queued.from, whole_atom_v, config.lane, queued.frame->chunk());
 }
@@ -280,6 +314,7 @@ void batch_writer_state::recovered() {
 /// A database that went away while there was nothing to write is noticed here.
 void batch_writer_state::on_check() {
   checking = false;
+  miss_silent();
   if (stopping)
     ask_to_detach();
   if (retrying || !store)
@@ -288,6 +323,22 @@ void batch_writer_state::on_check() {
     return probe();
   checking = true;
   self->delayed_send(self, config.check_every, check_atom_v);
+}
+
+/// CAF tells nothing of the end of an actor at another node where a new link was there before the old one was missed.
+void batch_writer_state::miss_silent() {
+  const auto before = self->clock().now() - config.silence_max;
+  std::vector<caf::actor_addr> missed;
+  for (const auto& each : ingestors)
+    if (each.version >= held_version && each.heard < before)
+      missed.push_back(each.handle.address());
+  for (const auto& each : queue)
+    if (each.asked && each.since < before)
+      missed.push_back(each.from.address());
+  for (const auto& each : missed) {
+    log::warning(component, config.name, "an ingestor is silent: if it lives, it sends again what is not committed");
+    on_down(each);
+  }
 }
 
 void batch_writer_state::probe() {
@@ -334,7 +385,7 @@ void batch_writer_state::on_retry() {
 }
 
 /// nullptr: it is not attached.
-auto batch_writer_state::find(const caf::actor_addr& ingestor) const -> const attached_ingestor* {
+auto batch_writer_state::find(const caf::actor_addr& ingestor) -> attached_ingestor* {
   const auto found = std::find_if(ingestors.begin(), ingestors.end(),
                                   [&](const auto& each) { return each.handle.address() == ingestor; });
   return found == ingestors.end() ? nullptr : &*found;
@@ -399,6 +450,8 @@ batch_writer_actor::behavior_type batch_writer(batch_writer_actor::stateful_poin
       self->state.forget(ingestor.address());
       self->state.quit_when_done();
     },
+    [self](write_atom, const record::frame& frame, const ingestor_actor& from, std::uint64_t attach,
+           std::uint64_t number) { self->state.on_numbered_write(frame, from, attach, number); },
     [self](write_atom, const record::frame& frame, const ingestor_actor& from) { self->state.on_write(frame, from); },
     [self](enlist_atom, const session_record& session, const ingestor_actor& from) {
       self->state.on_question({question::kind::enlist, session, from});

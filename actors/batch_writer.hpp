@@ -3,7 +3,8 @@
 //
 // Its ingestors run in this process or at other nodes. One whose node is lost is no longer attached; what it has sent
 // is committed all the same, and where it attaches again, that counts against its demand. One that has long heard
-// nothing attaches again too, and is told what is here of it.
+// nothing attaches again too, and is told what is here of it. Its frames are numbered: of one that was lost on the way,
+// nothing that was sent later is taken, or it would overtake.
 //
 // A frame from another node comes without the messages of its rows. Where the database refuses a row, they are asked
 // for, and what is behind waits: they go into the dead letter.
@@ -43,6 +44,7 @@ struct batch_writer_config {
   std::chrono::milliseconds retry_max{5'000};
   std::chrono::milliseconds alarm_after{60'000}; ///< an outage that lasts longer is an alarm
   std::chrono::milliseconds check_every{5'000};  ///< the database, while there is nothing to write
+  std::chrono::milliseconds silence_max{60'000}; ///< of an ingestor: one that lives attaches again long before
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -63,6 +65,7 @@ struct batch_writer_state {
     messages::ingestor_actor from;
     std::uint32_t messages = 0;
     bool asked = false; ///< for its messages; what is behind it waits, in order
+    monotonic since{};  ///< where it is asked for
   };
   std::deque<queued_frame> queue;
   std::uint64_t queued_messages = 0;
@@ -70,6 +73,8 @@ struct batch_writer_state {
     messages::ingestor_actor handle;
     std::uint16_t version = messages::link_version_oldest; ///< of its node, or older
     std::uint64_t attach = 0;                              ///< its number; 0: it has none
+    std::uint64_t frames = 0;                              ///< that have come since
+    monotonic heard{};                                     ///< of it
   };
   std::vector<attached_ingestor> ingestors; ///< attached and alive
 
@@ -82,6 +87,7 @@ struct batch_writer_state {
   };
   std::deque<question> questions;
 
+  bool refused = false;    ///< an ingestor, for its columns: it attaches again and again
   bool committing = false; ///< a commit message is under way
   std::unique_ptr<backoff> waits;
   std::uint64_t failures = 0; ///< since the last success
@@ -96,6 +102,10 @@ struct batch_writer_state {
   void on_attach(const attached_ingestor& ingestor, std::uint64_t frames);
   void forget(const caf::actor_addr& ingestor);
   void on_write(const record::frame& frame, const messages::ingestor_actor& from);
+  void on_numbered_write(const record::frame& frame, const messages::ingestor_actor& from, std::uint64_t attach,
+                         std::uint64_t number);
+  void enqueue(std::unique_ptr<record::frame_view> frame, const messages::ingestor_actor& from);
+  std::unique_ptr<record::frame_view> open_frame(const record::frame& frame, const messages::ingestor_actor& from);
   void on_down(const caf::actor_addr& ingestor);
   void ask_for_messages(std::size_t frames);
   void ask(queued_frame& queued);
@@ -104,6 +114,7 @@ struct batch_writer_state {
   result<void> answer(const question& asked);
   void on_commit();
   void on_check();
+  void miss_silent();
   void on_retry();
   void on_exit();
   void ask_to_detach();
@@ -114,7 +125,7 @@ struct batch_writer_state {
   void probe();
   void schedule_commit();
   void welcome(const attached_ingestor& ingestor);
-  const attached_ingestor* find(const caf::actor_addr& ingestor) const;
+  attached_ingestor* find(const caf::actor_addr& ingestor);
   void quit_when_done();
 };
 

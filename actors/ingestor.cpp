@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace penstock::actors {
 
@@ -62,7 +63,7 @@ void ingestor_state::on_writer(std::uint32_t index, const caf::strong_actor_ptr&
 void ingestor_state::attach(std::uint32_t index) {
   auto& lane = lanes[index];
   ++lane.attach;
-  lane.spent = 0;
+  lane.spent = lane.frames = 0;
   const auto layout = layout_of(storage::table_of(config.pipeline));
   if (lane.version >= held_version)
     self->send(lane.writer, attach_atom_v, ingestor_actor{self}, layout, link_version, lane.attach);
@@ -97,8 +98,28 @@ void ingestor_state::on_detach(std::uint32_t index) {
 /// Asked for only until it is committed.
 void ingestor_state::on_whole(std::uint32_t index, std::uint64_t chunk) {
   if (const auto found = sent.find({chunk, index}); found != sent.end())
-    self->send(caf::actor_cast<batch_writer_actor>(self->current_sender()), write_atom_v, found->second.frame,
-               ingestor_actor{self});
+    self->send(caf::actor_cast<batch_writer_actor>(self->current_sender()), write_atom_v,
+               whole(found->first, found->second), ingestor_actor{self});
+}
+
+/// The frame with the messages of its rows. They are rarely asked for: they are decoded once more then.
+const record::frame& ingestor_state::whole(const part& where, sent_frame& frame) {
+  if (!frame.without)
+    return frame.frame;
+  const auto types = decode::column_types(config.pipeline);
+  std::vector<std::unique_ptr<record::frame_builder>> builders;
+  for (std::size_t index = 0; index <= lanes.size(); ++index)
+    builders.push_back(std::make_unique<record::frame_builder>(types));
+  auto& all = *builders.back();
+  for (const auto& [burst, begin, end] : frame.without->parts)
+    for (auto index = begin; index < end; ++index)
+      decode(*burst, index, all);
+  if (lanes.size() > 1)
+    all.deal(key, std::span{builders}.first(lanes.size()));
+  auto& own = lanes.size() > 1 ? *builders[where.lane] : all;
+  frame.frame = own.seal(config.pipeline.name, config.shard, 0, where.chunk);
+  frame.without.reset();
+  return frame.frame;
 }
 
 void ingestor_state::on_down(const caf::actor_addr& writer) {
@@ -176,20 +197,25 @@ void ingestor_state::on_gathered() {
   send_frames();
 }
 
-/// Decodes from the oldest waiting message on; returns how many messages are in the builder.
-std::uint32_t ingestor_state::decode_up_to(std::uint32_t messages_max) {
-  std::uint32_t count = 0;
-  while (!waiting.empty() && count < messages_max && builder->bytes() < frame_bytes_max) {
+/// Decodes from the oldest waiting message on, into the builder.
+ingestor_state::source ingestor_state::take(std::uint32_t messages_max) {
+  source taken;
+  while (!waiting.empty() && taken.messages < messages_max && builder->bytes() < frame_bytes_max) {
     auto& [burst, next] = waiting.front();
-    for (; next < burst->messages.size() && count < messages_max && builder->bytes() < frame_bytes_max;
-         ++next, ++count) {
-      const auto& message = burst->messages[next];
-      decoder->decode(message.topic, message.payload, burst->arrived, *builder);
-    }
+    const auto begin = next;
+    for (; next < burst->messages.size() && taken.messages < messages_max && builder->bytes() < frame_bytes_max;
+         ++next, ++taken.messages)
+      decode(*burst, next, *builder);
+    taken.parts.push_back({burst, begin, next});
     if (next == burst->messages.size())
       waiting.pop_front();
   }
-  return count;
+  return taken;
+}
+
+void ingestor_state::decode(const mqtt::burst& burst, std::size_t index, record::frame_builder& into) {
+  const auto& message = burst.messages[index];
+  decoder->decode(message.topic, message.payload, burst.arrived, into);
 }
 
 /// What every lane is ready to take.
@@ -208,15 +234,23 @@ void ingestor_state::send_frames() {
   // What is to be sent again goes first: it would wait for ever for demand that newer frames spend.
   const bool resent = resend_frames();
   while (resent && has_all_writers() && !waiting.empty() && credit() > 0) {
-    const auto arrived = waiting.front().burst->arrived;
     const auto most = std::min<std::uint64_t>(credit(), config.pipeline.batch.records_max);
-    send_chunk(decode_up_to(static_cast<std::uint32_t>(most)), arrived);
+    send_chunk(static_cast<std::uint32_t>(most));
   }
   show();
 }
 
-/// Sends what is in the builder: a frame for each lane that has a part of it.
-void ingestor_state::send_chunk(std::uint32_t count, wall_time arrived) {
+/// A frame for each lane that has a part of it.
+void ingestor_state::send_chunk(std::uint32_t messages_max) {
+  bool any_whole = false;
+  for (std::uint32_t lane = 0; lane < lanes.size(); ++lane) {
+    const bool is_whole = !takes_without_messages(lane);
+    any_whole = any_whole || is_whole;
+    if (lanes.size() > 1)
+      lane_builders[lane]->keep_messages(is_whole);
+  }
+  builder->keep_messages(any_whole);
+  const auto from = std::make_shared<const source>(take(messages_max));
   std::vector<std::pair<std::uint32_t, record::frame_builder*>> parts;
   if (lanes.size() == 1) {
     parts.emplace_back(0, builder.get());
@@ -226,16 +260,15 @@ void ingestor_state::send_chunk(std::uint32_t count, wall_time arrived) {
       if (lane_builders[lane]->messages() > 0)
         parts.emplace_back(lane, lane_builders[lane].get());
   }
-  const auto chunk = ledger.open_chunk(ledger.chunked() + count, static_cast<std::uint32_t>(parts.size()));
+  const auto chunk = ledger.open_chunk(ledger.chunked() + from->messages, static_cast<std::uint32_t>(parts.size()));
   for (const auto& [lane, content] : parts) {
-    const auto messages = static_cast<std::uint32_t>(content->messages());
     const part where{chunk, lane};
-    const auto& name = config.pipeline.name;
-    auto over_link =
-      takes_without_messages(lane) ? content->seal_without_messages(name, config.shard, 0, chunk) : record::frame{};
-    auto whole = content->seal(name, config.shard, 0, chunk);
-    auto& frame = sent[where] = {std::move(whole), std::move(over_link), messages, false, arrived, {}};
-    send(where, frame);
+    sent_frame frame;
+    frame.messages = static_cast<std::uint32_t>(content->messages());
+    frame.frame = content->seal(config.pipeline.name, config.shard, 0, chunk);
+    frame.without = takes_without_messages(lane) ? from : nullptr;
+    frame.arrived = from->parts.front().burst->arrived;
+    send(where, sent[where] = std::move(frame));
   }
 }
 
@@ -252,8 +285,11 @@ void ingestor_state::send(const part& where, sent_frame& frame) {
   frame.attach = lane.attach;
   frame.unsent = false;
   frame.to = lane.writer.address();
-  const auto over_link = std::exchange(frame.over_link, {});
-  self->send(lane.writer, write_atom_v, over_link ? over_link : frame.frame, ingestor_actor{self});
+  const auto& content = takes_without_messages(where.lane) ? frame.frame : whole(where, frame);
+  if (lane.version >= held_version)
+    self->send(lane.writer, write_atom_v, content, ingestor_actor{self}, lane.attach, lane.frames++);
+  else
+    self->send(lane.writer, write_atom_v, content, ingestor_actor{self});
 }
 
 /// In the order of arrival of each lane. True: nothing is left to be sent again.
@@ -271,28 +307,33 @@ bool ingestor_state::resend_frames() {
   return std::find(full.begin(), full.end(), true) == full.end();
 }
 
-void ingestor_state::on_committed(const committed& message) {
-  const auto found = sent.find({message.chunk, message.lane});
-  if (found == sent.end())
-    return; // committed twice: sent again to a new batch-writer after the former had committed it
-  config.pipeline_board->latency(wall_now() - found->second.arrived, found->second.messages);
-  const auto messages = found->second.messages;
-  sent.erase(found);
-  const auto released = ledger.commit_part(message.chunk, messages);
+void ingestor_state::on_committed(std::span<const committed> frames) {
+  telemetry::account_delta delta{.incarnation = incarnation};
+  std::optional<sequence> released;
+  const auto now = wall_now();
+  for (const auto& frame : frames) {
+    const auto found = sent.find({frame.chunk, frame.lane});
+    if (found == sent.end())
+      continue; // committed twice: sent again to a new batch-writer after the former had committed it
+    const auto messages = found->second.messages;
+    config.pipeline_board->latency(now - found->second.arrived, messages);
+    sent.erase(found);
+    if (const auto upto = ledger.commit_part(frame.chunk, messages))
+      released = upto;
+    delta.committed += frame.stored;
+    delta.duplicate += frame.duplicate;
+    delta.dead_lettered += frame.dead_lettered;
+  }
   if (released && session && *released > before)
     session->release(*released - before);
-  config.board->apply({.committed = message.stored,
-                       .duplicate = message.duplicate,
-                       .dead_lettered = message.dead_lettered,
-                       .in_flight = ledger.in_flight(),
-                       .incarnation = incarnation});
+  delta.in_flight = ledger.in_flight();
+  config.board->apply(delta);
   show();
   close_when_done();
 }
 
 void ingestor_state::on_batch_committed(const batch_committed& batch) {
-  for (const auto& frame : batch.frames)
-    on_committed(frame);
+  on_committed(batch.frames);
   on_demand(batch.more);
 }
 
@@ -326,7 +367,9 @@ ingestor_actor::behavior_type ingestor(ingestor_actor::stateful_pointer<ingestor
     [self](const messages::demand& more) { self->state.on_demand(more); },
     [self](const attached& message) { self->state.on_attached(message); },
     [self](const held& message) { self->state.on_held(message); },
-    [self](const committed& message) { self->state.on_committed(message); },
+    [self](const committed& message) {
+      self->state.on_committed({&message, 1});
+    },
     [self](const batch_committed& batch) { self->state.on_batch_committed(batch); },
     [self](const burst_ptr& burst) { self->state.on_burst(burst); },
     [self](send_atom) { self->state.on_gathered(); },

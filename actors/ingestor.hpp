@@ -28,6 +28,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,7 @@ struct ingestor_state {
     std::uint16_t version = messages::link_version; ///< of its batch-writer's node
     std::uint64_t attach = 0;                       ///< the number of the last one
     std::uint64_t spent = 0;                        ///< records, since that
+    std::uint64_t frames = 0;                       ///< sent, since that
     bool heard = false;                             ///< of its batch-writer, since the last check
   };
   std::vector<lane> lanes;
@@ -75,9 +77,20 @@ struct ingestor_state {
   };
   std::deque<waiting_burst> waiting; ///< for demand
 
+  /// What a chunk was made of: its messages, in order of arrival.
+  struct source {
+    struct part {
+      messages::burst_ptr burst;
+      std::size_t begin = 0;
+      std::size_t end = 0;
+    };
+    std::vector<part> parts;
+    std::uint32_t messages = 0;
+  };
+
   struct sent_frame {
     record::frame frame;
-    record::frame over_link; ///< without messages; for the first time that it is sent, to another node
+    std::shared_ptr<const source> without; ///< the frame has no messages: where they are. Null: it has
     std::uint32_t messages = 0;
     bool unsent = false;      ///< its batch-writer is gone: send it again
     wall_time arrived;        ///< its oldest message
@@ -122,7 +135,7 @@ struct ingestor_state {
   void attach(std::uint32_t lane);
   void on_burst(const messages::burst_ptr& burst);
   void on_gathered();
-  void on_committed(const messages::committed& message);
+  void on_committed(std::span<const messages::committed> frames);
   void on_batch_committed(const messages::batch_committed& batch);
   void on_connection(const mqtt::connection_state& connection);
   void on_pause(bool pause);
@@ -144,12 +157,14 @@ struct ingestor_state {
   std::uint64_t credit() const;
   bool has_all_writers() const;
   void send_frames();
-  void send_chunk(std::uint32_t messages, wall_time arrived);
+  void send_chunk(std::uint32_t messages_max);
+  const record::frame& whole(const part& where, sent_frame& frame);
   void send(const part& where, sent_frame& frame);
   bool resend_frames();
   bool takes_without_messages(std::uint32_t lane) const;
   bool comes_from_writer_of(std::uint32_t lane) const;
-  std::uint32_t decode_up_to(std::uint32_t messages_max);
+  source take(std::uint32_t messages_max);
+  void decode(const mqtt::burst& burst, std::size_t index, record::frame_builder& into);
   void close_when_done();
   void end();
   void show();

@@ -181,7 +181,8 @@ typename Inspector::result_type inspect(Inspector& f, connected& x) {
 
 /// Raised by every change of what nodes say to each other; and the oldest version that this one can work with.
 /// 1: hello, lane_writer. 2: wake. 3: enlist, settle, sessions. 4: frames without messages, whole. 5: attach with the
-/// version, batch_committed; before, `committed` of each frame and then `demand`. 6: attach with a number, held.
+/// version, batch_committed; before, `committed` of each frame and then `demand`. 6: attach and write with numbers,
+/// held.
 inline constexpr std::uint16_t link_version = 6;
 inline constexpr std::uint16_t link_version_oldest = 1;
 inline constexpr std::uint16_t batches_version = 5; ///< the first that knows `batch_committed`
@@ -314,8 +315,12 @@ using batch_writer_actor =
   caf::typed_actor<reacts<attach_atom, ingestor_actor, std::uint64_t>,
                    reacts<attach_atom, ingestor_actor, std::uint64_t, std::uint16_t>,
                    reacts<attach_atom, ingestor_actor, std::uint64_t, std::uint16_t, std::uint64_t>,
-                   reacts<detach_atom, ingestor_actor>,               // it sends no more frames
-                   reacts<write_atom, record::frame, ingestor_actor>, // answered by `batch_committed`
+                   reacts<detach_atom, ingestor_actor>, // it sends no more frames
+                   // Answered by `batch_committed`. With the number of the attach, and that of the frame behind it,
+                   // from 0: what does not come next is not taken, since something before it was lost. Without: from a
+                   // node that knows no `held`, or what `whole` has asked for.
+                   reacts<write_atom, record::frame, ingestor_actor, std::uint64_t, std::uint64_t>,
+                   reacts<write_atom, record::frame, ingestor_actor>,
                    // Of sessions (storage/store.hpp). The first and the last are answered by what they ask for.
                    reacts<enlist_atom, session_record, ingestor_actor>, reacts<settle_atom, session_record>,
                    reacts<sessions_atom, ingestor_actor>, reacts<commit_atom>, reacts<retry_atom>,

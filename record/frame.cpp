@@ -135,12 +135,21 @@ void frame_builder::set_string(std::size_t index, std::string_view value) {
   column.values.append(value);
 }
 
+void frame_builder::keep_messages(bool keep) {
+  assert_that(messages() == 0, "all rows keep their messages, or none");
+  keeps_messages_ = keep;
+}
+
 void frame_builder::commit_row(std::string_view topic, std::string_view payload, wall_time arrived) {
   const std::size_t size = rows() + 1;
   for (const auto& column : columns_)
     assert_that(column.size() == size, "every column of a row is set once");
-  topics_.append(topic);
-  payloads_.append(payload);
+  if (keeps_messages_) {
+    topics_.append(topic);
+    payloads_.append(payload);
+  } else {
+    left_out_ += topic.size() + payload.size() + 2 * sizeof(std::uint32_t);
+  }
   arrived_.push_back(microseconds_of(arrived));
 }
 
@@ -199,10 +208,16 @@ void frame_builder::copy_row(std::size_t row, frame_builder& to) const {
     else
       to.set_boolean(index, column.booleans[row] != 0);
   }
-  to.commit_row(topics_.at(row), payloads_.at(row), wall_time{std::chrono::microseconds{arrived_[row]}});
+  const wall_time arrived{std::chrono::microseconds{arrived_[row]}};
+  if (to.keeps_messages_)
+    to.commit_row(topics_.at(row), payloads_.at(row), arrived);
+  else
+    to.commit_row({}, {}, arrived);
 }
 
 void frame_builder::deal(std::span<const std::size_t> key, std::span<const std::unique_ptr<frame_builder>> lanes) {
+  for (const auto& lane : lanes)
+    assert_that(keeps_messages_ || !lane->keeps_messages_, "what was left out can be dealt to nobody");
   for (std::size_t row = 0; row < rows(); ++row)
     copy_row(row, *lanes[hash_of(key, row) % lanes.size()]);
   for (const auto& each : letters_) {
@@ -223,6 +238,7 @@ void frame_builder::clear() {
     column.booleans.clear();
     column.values.clear();
   }
+  left_out_ = 0;
   topics_.clear();
   payloads_.clear();
   arrived_.clear();
@@ -236,7 +252,7 @@ void frame_builder::clear() {
 /// that is zeroed as Cap'n Proto expects; the long lists come last, in memory that is written once only.
 class frame_sealer {
 public:
-  frame_sealer(const frame_builder& from, bool with_messages) : from_(from), with_messages_(with_messages) {}
+  explicit frame_sealer(const frame_builder& from) : from_(from), with_messages_(from.keeps_messages_) {}
 
   std::size_t structure_words(std::string_view pipeline) const {
     std::size_t words = 1 + capnp::sizeInWords<schema::Frame>() + words_for(pipeline.size() + 1);
@@ -324,26 +340,14 @@ private:
 };
 
 std::size_t frame_builder::bytes() const {
-  const frame_sealer sealer{*this, true};
-  return (1 + sealer.structure_words({}) + sealer.bulk_words()) * word_bytes;
+  const frame_sealer sealer{*this};
+  return (1 + sealer.structure_words({}) + sealer.bulk_words()) * word_bytes + left_out_;
 }
 
 frame frame_builder::seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk) {
-  auto whole = sealed(pipeline, shard, epoch, chunk, true);
-  clear();
-  return whole;
-}
-
-frame frame_builder::seal_without_messages(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch,
-                                           std::uint64_t chunk) const {
-  return sealed(pipeline, shard, epoch, chunk, false);
-}
-
-frame frame_builder::sealed(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk,
-                            bool with_messages) const {
   for (const auto& column : columns_)
     assert_that(column.size() == rows(), "no row is open when a frame is sealed");
-  const frame_sealer sealer{*this, with_messages};
+  const frame_sealer sealer{*this};
   const std::size_t structure = sealer.structure_words(pipeline);
   const std::size_t size = structure + sealer.bulk_words();
   assert_that((1 + size) * word_bytes <= frame::bytes_max, "a frame fits frame::bytes_max");
@@ -364,6 +368,7 @@ frame frame_builder::sealed(std::string_view pipeline, std::uint32_t shard, std:
     sealer.write(root);
     assert_that(message.sizeInWords() == size, "a frame's size is known before it is written");
   }
+  clear();
   return frame{std::move(words)};
 }
 

@@ -97,7 +97,7 @@ public:
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_.size(); }
   const column_view& column(std::size_t index) const { return columns_[index]; }
-  /// Whether each row has the message that it came from (frame_builder::seal_without_messages).
+  /// Whether each row has the message that it came from (frame_builder::keep_messages).
   bool has_messages() const { return topics_.size() == rows_; }
   // With has_messages():
   std::string_view topic(std::size_t row) const { return topics_[row]; }
@@ -129,6 +129,10 @@ class frame_builder {
 public:
   explicit frame_builder(const std::vector<column_type>& types);
 
+  /// Whether rows keep the topic and payload that they came from, as they do at first; a link need not carry them,
+  /// which are more than half of a frame. Only while it is empty.
+  void keep_messages(bool keep);
+
   void set_null(std::size_t column);
   void set_integer(std::size_t column, std::int64_t value); ///< integer, timestamp
   void set_real(std::size_t column, double value);
@@ -144,19 +148,16 @@ public:
   std::size_t rows() const { return arrived_.size(); }
   std::size_t letters() const { return letters_.size(); }
   std::size_t messages() const { return rows() + letters(); } ///< rows and letters
-  std::size_t bytes() const; ///< what a frame sealed now would take, but for its pipeline
+  /// What a frame sealed now would take, but for its pipeline, had it the messages of all rows.
+  std::size_t bytes() const;
 
   /// Deals all rows and letters to `lanes`, builders of the same columns, and is empty again afterwards. Rows that are
   /// the same in the columns `key` go to the same lane (core/partition_hash.hpp), letters of the same topic and payload
-  /// too.
+  /// too. A lane that keeps messages gets them only from a builder that does.
   void deal(std::span<const std::size_t> key, std::span<const std::unique_ptr<frame_builder>> lanes);
 
   /// The frame; the builder is empty again afterwards. What was collected must fit frame::bytes_max.
   frame seal(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk);
-  /// The same, but without the topics and payloads of the rows, which a link need not carry: more than half of it. What
-  /// was collected stays.
-  frame seal_without_messages(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch,
-                              std::uint64_t chunk) const;
 
 private:
   friend class frame_sealer;
@@ -186,12 +187,12 @@ private:
     wall_time arrived;
   };
   void clear();
-  frame sealed(std::string_view pipeline, std::uint32_t shard, std::uint64_t epoch, std::uint64_t chunk,
-               bool with_messages) const;
   std::uint64_t hash_of(std::span<const std::size_t> key, std::size_t row) const;
   void copy_row(std::size_t row, frame_builder& to) const;
 
   std::vector<column> columns_;
+  bool keeps_messages_ = true;
+  std::size_t left_out_ = 0; // bytes of messages that were not kept
   strings topics_;
   strings payloads_;
   std::vector<std::int64_t> arrived_;

@@ -108,6 +108,7 @@ messages::batch_writer_actor::behavior_type sink(messages::batch_writer_actor::s
       send_urgent(self, from,
                   messages::batch_committed{{{0, view ? (*view)->chunk() : 0, records, 0, 0}}, {0, records}});
     },
+    [](messages::write_atom, const record::frame&, const messages::ingestor_actor&, std::uint64_t, std::uint64_t) {},
     [](messages::commit_atom) {},
     [](messages::enlist_atom, const session_record&, const messages::ingestor_actor&) {},
     [](messages::settle_atom, const session_record&) {},

@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 namespace {
 
@@ -33,14 +34,15 @@ struct agent_test : ::testing::Test {
       caf::anon_send(node.agent, messages::started_atom_v, name, caf::actor_cast<caf::strong_actor_ptr>(child));
   }
 
-  caf::actor start_writer(testing::simulated_node& node, std::uint32_t demand_max = 10) {
+  caf::actor start_writer(testing::simulated_node& node, std::uint32_t demand_max = 10, std::uint32_t lane = 0) {
     batch_writer_config config;
-    config.name = "p/batch-writer/0";
+    config.name = "p/batch-writer/" + std::to_string(lane);
+    config.lane = lane;
     config.table = storage::table_of(pipeline);
     config.records_max = pipeline.batch.records_max;
     config.demand_max = demand_max;
     config.open = testing::opens(database);
-    config.board = node.board.writer("p", 0);
+    config.board = node.board.writer("p", lane);
     const auto writer = caf::actor_cast<caf::actor>(node.system.spawn(batch_writer, config));
     started(node, config.name, "batch-writer", writer);
     return writer;
@@ -284,6 +286,47 @@ TEST_F(agent_test, messages_go_over_a_link_only_where_a_row_is_refused) {
   EXPECT_TRUE(account().balanced());
 }
 
+TEST_F(agent_test, messages_that_are_asked_for_are_those_of_the_rows_of_the_lane) {
+  pipeline.writers = 2;
+  link_a_and_b();
+  b.tell({&a}, {{{"p", 0}, 1}, {{"p", 1}, 1}});
+  start_ingestor(a);
+  start_writer(b, 100, 0);
+  start_writer(b, 100, 1);
+  network.settle();
+  database->write_failures.assign(2, {errc::row_refused, "a constraint"}); // the first batch of each lane
+  deliver(1, 15);
+  broker->deliver("t/1", {"{", R"({"id":"16"})", "}"});
+  deliver(17, 40);
+  network.settle();
+  EXPECT_EQ(database->rows.size(), 40u);
+  EXPECT_THAT(database->letters, UnorderedElementsAre("{", "}"));
+  ASSERT_EQ(database->payloads.size(), 40u);
+  for (const auto& [id, payload] : database->payloads)
+    EXPECT_EQ(payload, R"({"id":")" + id + R"("})");
+  EXPECT_EQ(broker->released.back(), 42u);
+  EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(agent_test, what_a_lost_node_was_sent_goes_with_its_messages_to_a_batch_writer_of_this_node) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b);
+  network.settle();
+  database->write_failures.assign(100, {errc::database_busy, "locked"});
+  deliver(1, 8);
+  network.settle();
+  network.cut(a, b);
+  network.settle();
+  database->write_failures.clear();
+  a.tell({}, {{{"p", 0}, 2}});
+  start_writer(a);
+  network.settle();
+  EXPECT_THAT(database->with_messages, ElementsAre(true));
+  EXPECT_EQ(database->payloads["8"], R"({"id":"8"})");
+  EXPECT_EQ(broker->released.back(), 8u);
+}
+
 TEST_F(agent_test, a_batch_writer_of_a_link_version_that_asks_for_nothing_gets_messages_at_once) {
   link_a_and_b(3);
   start_ingestor(a);
@@ -334,6 +377,25 @@ TEST_F(agent_test, what_is_lost_between_nodes_while_the_link_stands_is_sent_agai
   EXPECT_EQ(account().duplicate, 0u);
 }
 
+TEST_F(agent_test, what_comes_behind_something_that_was_lost_does_not_overtake_it) {
+  link_a_and_b();
+  start_ingestor(a);
+  start_writer(b, 10);
+  network.settle();
+  deliver(1, 4);
+  while (a.step_alone()) {
+  }
+  network.lose(a, b);
+  deliver(5, 8);
+  network.settle();
+  EXPECT_THAT(database->rows, IsEmpty());
+  EXPECT_THAT(broker->released, IsEmpty());
+  network.pass(20s);
+  EXPECT_EQ(database->rows.size(), 8u);
+  EXPECT_EQ(account().duplicate, 0u);
+  EXPECT_EQ(broker->released.back(), 8u);
+}
+
 TEST_F(agent_test, an_answer_that_is_lost_while_the_link_stands_is_asked_for_and_demand_is_what_it_was) {
   link_a_and_b();
   start_ingestor(a);
@@ -353,6 +415,23 @@ TEST_F(agent_test, an_answer_that_is_lost_while_the_link_stands_is_asked_for_and
   network.settle();
   EXPECT_EQ(database->rows.size(), 40u);
   EXPECT_TRUE(account().balanced());
+}
+
+TEST_F(agent_test, a_writer_whose_news_was_lost_while_the_link_stands_is_told_again) {
+  link_a_and_b();
+  start_ingestor(a);
+  network.settle();
+  start_writer(b);
+  b.pass_alone(10ms);
+  network.lose(a, b);
+  network.settle();
+  EXPECT_FALSE(broker->open);
+  network.pass(11s);
+  a.tell({&b});
+  network.settle();
+  deliver(1, 4);
+  network.settle();
+  EXPECT_EQ(database->rows.size(), 4u);
 }
 
 /// The state of an actor that a test has spawned.

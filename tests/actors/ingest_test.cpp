@@ -36,7 +36,9 @@ scripted_writer(messages::batch_writer_actor::stateful_pointer<scripted_writer_s
       seen->attach = attach;
     },
     [seen](messages::detach_atom, const messages::ingestor_actor&) { seen->detached = true; },
-    [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&) {
+    [](messages::write_atom, const record::frame&, const messages::ingestor_actor&) {},
+    [seen](messages::write_atom, const record::frame& frame, const messages::ingestor_actor&, std::uint64_t,
+           std::uint64_t) {
       const std::vector types{column_type::text};
       auto view = record::frame_view::open(frame, types);
       seen->frames.push_back(static_cast<std::uint32_t>((*view)->rows() + (*view)->letters()));
@@ -691,10 +693,9 @@ TEST_F(ingest_test, what_is_behind_a_frame_that_lacks_messages_waits_or_goes_wit
   caf::anon_send(writer, messages::attach_atom_v, from, layout_of(storage::table_of(pipeline)));
   const auto write = [&](std::uint64_t chunk, const std::string& id, bool with_messages) {
     record::frame_builder builder{decode::column_types(pipeline)};
+    builder.keep_messages(with_messages);
     decode::make_decoder(pipeline)->decode("t/1", R"({"id":")" + id + R"("})", wall_now(), builder);
-    caf::anon_send(writer, messages::write_atom_v,
-                   with_messages ? builder.seal("p", 0, 0, chunk) : builder.seal_without_messages("p", 0, 0, chunk),
-                   from);
+    caf::anon_send(writer, messages::write_atom_v, builder.seal("p", 0, 0, chunk), from);
     settle();
   };
   database->write_failures = {{errc::row_refused, "a constraint"}};
@@ -710,6 +711,32 @@ TEST_F(ingest_test, what_is_behind_a_frame_that_lacks_messages_waits_or_goes_wit
   caf::anon_send_exit(elsewhere, caf::exit_reason::kill);
   settle();
   EXPECT_THAT(database->rows, ElementsAre("a", "b")); // "d" would overtake "c"
+}
+
+TEST_F(ingest_test, an_ingestor_that_is_silent_for_long_holds_nothing_up) {
+  spawn_writer();
+  settle();
+  const auto elsewhere = system.spawn([](caf::event_based_actor*) -> caf::behavior {
+    return {[](messages::whole_atom, std::uint32_t, std::uint64_t) {}, [](const messages::held&) {}};
+  });
+  const auto from = caf::actor_cast<messages::ingestor_actor>(elsewhere);
+  const auto layout = layout_of(storage::table_of(pipeline));
+  caf::anon_send(writer, messages::attach_atom_v, from, layout, messages::link_version, std::uint64_t{1});
+  record::frame_builder builder{decode::column_types(pipeline)};
+  builder.keep_messages(false);
+  decode::make_decoder(pipeline)->decode("t/1", R"({"id":"a"})", wall_now(), builder);
+  database->write_failures = {{errc::row_refused, "a constraint"}};
+  caf::anon_send(writer, messages::write_atom_v, builder.seal("p", 0, 0, 1), from, std::uint64_t{1}, std::uint64_t{0});
+  settle();
+  spawn_ingestor(broker);
+  settle();
+  broker->deliver("t/1", payloads(1, 3));
+  settle();
+  EXPECT_THAT(database->rows, IsEmpty()); // they wait for what it is asked for
+  pass(70s);
+  EXPECT_EQ(database->rows.size(), 3u);
+  EXPECT_EQ(broker->released.back(), 3u);
+  caf::anon_send_exit(elsewhere, caf::exit_reason::kill);
 }
 
 } // namespace penstock::actors

@@ -239,6 +239,7 @@ std::unique_ptr<record::frame_view> database_test::view(record::frame frame, con
 
 std::unique_ptr<record::frame_view> database_test::frame_of(const std::vector<reading>& of, bool with_messages) {
   record::frame_builder builder{types_of(readings())};
+  builder.keep_messages(with_messages);
   for (const auto& reading : of) {
     builder.set_integer(0, reading.time);
     builder.set_string(1, reading.device);
@@ -248,8 +249,7 @@ std::unique_ptr<record::frame_view> database_test::frame_of(const std::vector<re
     builder.commit_row("devices/" + reading.device, payload_of(reading),
                        wall_time{std::chrono::microseconds{1000 + reading.time}});
   }
-  return view(with_messages ? builder.seal("telemetry", 0, 1, 1) : builder.seal_without_messages("telemetry", 0, 1, 1),
-              readings());
+  return view(builder.seal("telemetry", 0, 1, 1), readings());
 }
 
 std::vector<reading> database_test::series(std::int64_t first, std::int64_t count) {

@@ -3,6 +3,8 @@
 #include "core/assert.hpp"
 #include "tests/sim/process.hpp"
 
+#include <caf/io/basp/header.hpp>
+#include <caf/io/basp/message_type.hpp>
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/middleman_actor_impl.hpp>
@@ -136,10 +138,25 @@ void network::act(link& of, end& which) {
   } else if (!which.accepted) {
     accepted_next(sockets).accepted = true;
     sockets.accept_connection(acceptor());
-  } else {
+  } else if (!loses(which)) {
     sockets.try_read_data(which.handle);
   }
   owner.flush_network();
+}
+
+/// Whole messages, behind the handshake: all that has come.
+bool network::loses(const end& which) {
+  auto& sockets = which.owner->multiplexer();
+  auto& come = sockets.virtual_network_buffer(which.handle);
+  const auto next = [&] { return static_cast<caf::io::basp::message_type>(come.front()); };
+  if (!losing_ || sockets.read_config(which.handle).second != caf::io::basp::header_size ||
+      next() == caf::io::basp::message_type::server_handshake ||
+      next() == caf::io::basp::message_type::client_handshake)
+    return false;
+  world_.trace("what has come to {} is lost", which.owner->name());
+  losing_ = false;
+  come.clear();
+  return true;
 }
 
 /// Nobody takes it any more, or reads what has come over it.

@@ -42,11 +42,17 @@ public:
   void block(const std::string& from, const std::string& to, std::chrono::milliseconds duration);
   /// Breaks one connection.
   void cut_one();
+  /// What comes next over a connection is lost, and it stands: CAF 0.17 can do that
+  /// (docs/decisions/0017-links-between-nodes.md).
+  void lose_next() { losing_ = true; }
   /// A process has crashed or ended: whoever is connected to it notices sooner or later.
   void leave(const process& who);
   /// A process was silent for silence_max.
   void give_up(const process& who);
-  void heal() { blocked_.clear(); }
+  void heal() {
+    blocked_.clear();
+    losing_ = false;
+  }
 
 private:
   struct end {
@@ -72,10 +78,12 @@ private:
   void act(link& of, end& which);
   static void close(end& which);
   static void fail(end& which);
+  bool loses(const end& which);
 
   world& world_;
   std::int64_t last_handle_ = 0;
   std::deque<link> links_;
+  bool losing_ = false;
   std::map<std::pair<std::string, std::string>, monotonic> blocked_; ///< until when, from node to node
 };
 

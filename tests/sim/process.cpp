@@ -347,6 +347,7 @@ child_spec process::ingestor_child(std::uint32_t shard) {
     options.session.unsubscriptions = request.stale;
     options.session.subscription_qos = ingest_->qos;
     options.session.receive_max = ingest_->in_flight.messages_max;
+    options.session.shared = true;
     options.session.keep_alive = 5s;
     options.in_flight_messages_max = ingest_->in_flight.messages_max;
     options.may_dial = [this, id = storage::shard_id{pipeline_name, shard}](bool taken_over, monotonic since) {

@@ -43,7 +43,8 @@ scenario::scenario(dice& from, std::optional<direction> only)
     newest_wins(from.chance(500)), lease(from.between(1s, 3s)), chaos(from.between(5s, 30s)),
     busy(some_share(from, 50)), lost(some_share(from, 50)), slow(some_share(from, 200)), crash(some_time(from)),
     stop(some_time(from)), pause(some_time(from)), cut(some_time(from)), disconnect(some_time(from)),
-    forget(from.chance(800) ? 0ms : 8s), kill(some_time(from)), unlink(some_time(from)), block(some_time(from)) {}
+    forget(from.chance(800) ? 0ms : 8s), kill(some_time(from)), unlink(some_time(from)), block(some_time(from)),
+    lose(some_time(from)) {}
 
 std::string scenario::to_text() const {
   const auto what =
@@ -52,10 +53,10 @@ std::string scenario::to_text() const {
            : fmt::format("publish{}{}", hold ? ", hold" : "", deliver_at_pubrel ? ", delivered at PUBREL" : "");
   return fmt::format(
     "{}; {} nodes, {} shards, qos {}, window {}, {} items, {} keys, lease {}{}; chaos {}: busy {}, lost "
-    "{}, slow {}, crash {}, stop {}, pause {}, cut {}, disconnect {}, forget {}, kill {}, unlink {}, block {}",
+    "{}, slow {}, crash {}, stop {}, pause {}, cut {}, disconnect {}, forget {}, kill {}, unlink {}, block {}, lose {}",
     what, nodes, shards, qos, window, items, keys, lease.count(), silent_take_over ? ", silent take-over" : "",
     chaos.count(), busy, lost, slow, crash.count(), stop.count(), pause.count(), cut.count(), disconnect.count(),
-    forget.count(), kill.count(), unlink.count(), block.count());
+    forget.count(), kill.count(), unlink.count(), block.count(), lose.count());
 }
 
 world::world(std::uint64_t seed, bool verbose, std::optional<direction> only)
@@ -243,6 +244,10 @@ void world::arrange_faults() {
     network_->cut_one();
   });
   every(scenario_.block, [this] { block(); });
+  every(scenario_.lose, [this] {
+    count("messages lost on links");
+    network_->lose_next();
+  });
   every(scenario_.disconnect, [this] {
     count("disconnects");
     broker_->cut_one();

@@ -93,6 +93,7 @@ struct scenario {
   milliseconds kill;       ///< an actor fails
   milliseconds unlink;     ///< a link between two nodes breaks
   milliseconds block;      ///< one node does not hear another
+  milliseconds lose;       ///< what is on its way over a link is lost, and the link stands
 
   std::string to_text() const;
 };

@@ -17,15 +17,16 @@ namespace penstock::testing {
 
 /// The database behind the stores: outlives them.
 struct memory_database {
-  std::multiset<std::string> rows;    ///< the first text column of each
-  std::vector<std::string> letters;   ///< payloads
-  std::vector<std::size_t> commits;   ///< messages in each
-  std::vector<bool> with_messages;    ///< whether each frame came with the messages of its rows
-  std::deque<error> open_failures;    ///< the next calls of open fail with these
-  std::deque<error> prepare_failures; ///< and the next calls of prepare
-  std::deque<error> write_failures;   ///< and the next writes; errc::none: the write succeeds
-  std::deque<error> ping_failures;    ///< and the next pings
-  std::deque<error> session_failures; ///< and the next calls of enlist, settle and sessions
+  std::multiset<std::string> rows;             ///< the first text column of each
+  std::vector<std::string> letters;            ///< payloads
+  std::vector<std::size_t> commits;            ///< messages in each
+  std::vector<bool> with_messages;             ///< whether each frame came with the messages of its rows
+  std::map<std::string, std::string> payloads; ///< of rows that came with their messages, by the first text column
+  std::deque<error> open_failures;             ///< the next calls of open fail with these
+  std::deque<error> prepare_failures;          ///< and the next calls of prepare
+  std::deque<error> write_failures;            ///< and the next writes; errc::none: the write succeeds
+  std::deque<error> ping_failures;             ///< and the next pings
+  std::deque<error> session_failures;          ///< and the next calls of enlist, settle and sessions
   std::map<std::pair<std::string, std::string>, session_record> sessions; ///< by client id and broker
   std::deque<std::uint64_t> deletes; ///< what the next calls of delete_older delete
   std::deque<error> delete_failures; ///< and the next of those fail with these
@@ -88,6 +89,8 @@ public:
       storage::frame_outcome outcome;
       for (std::size_t row = 0; row < frame->rows(); ++row) {
         const std::string key{frame->column(0).string(row)};
+        if (frame->has_messages())
+          database_->payloads[key] = frame->payload(row);
         if (database_->rows.contains(key)) {
           ++outcome.duplicate;
         } else {

@@ -228,13 +228,20 @@ TEST(frame, of_letters_only_can_be_read) {
 TEST(frame, may_leave_out_the_messages_of_its_rows) {
   const std::vector<column_type> types{column_type::text};
   frame_builder builder{types};
-  for (int row = 0; row < 20'000; ++row) {
-    builder.set_string(0, std::to_string(row));
-    builder.commit_row("topic", "payload", wall_time{std::chrono::microseconds{row}});
-  }
-  builder.add_letter("a/b", "x", {errc::payload_malformed, "no JSON"}, {});
-  const auto part = builder.seal_without_messages("p", 1, 2, 3);
+  const auto fill = [&builder] {
+    for (int row = 0; row < 20'000; ++row) {
+      builder.set_string(0, std::to_string(row));
+      builder.commit_row("topic", "payload", wall_time{std::chrono::microseconds{row}});
+    }
+    builder.add_letter("a/b", "x", {errc::payload_malformed, "no JSON"}, {});
+  };
+  fill();
+  const auto bytes = builder.bytes();
   const auto whole = builder.seal("p", 1, 2, 3);
+  builder.keep_messages(false);
+  fill();
+  EXPECT_NEAR(static_cast<double>(builder.bytes()), static_cast<double>(bytes), 100); // of what it would be with them
+  const auto part = builder.seal("p", 1, 2, 3);
   EXPECT_LT(part.bytes() + 20'000 * 12, whole.bytes());
   const auto opened = frame_view::open(part, types);
   ASSERT_TRUE(opened) << opened.error().to_string();
