@@ -10,6 +10,7 @@ using path = storage::source::path;
 
 namespace {
 
+constexpr int sweep_steps = 4;         // each `detect.sweep`
 constexpr int sweep_rests = 50;        // times as long as a step of it took: where databases are busy it gives way
 constexpr std::size_t first_rows = 20; // in the first read: nobody knows yet how large a row is
 
@@ -114,6 +115,8 @@ result<void> row_finder::begin(storage::source& source, const std::vector<storag
     frontier_.begin(id_of(read_to_));
   if (!by_id())
     late_walks_ = {{std::min(config_.recent, config_.detect.late_for)}, {config_.detect.late_for}};
+  // What is new goes first: a shard that has moved does not stand still for a sweep.
+  next_whole_walk_ = config_.clock() + config_.detect.sweep / sweep_steps;
   return {};
 }
 
@@ -234,7 +237,7 @@ result<bool> row_finder::read_gaps(storage::source& source, monotonic now, std::
   const auto ranges = frontier_.ask(config_.gaps_asked, now);
   if (ranges.empty())
     return true;
-  const auto rows_max = rows_at_once(config_.sweep_rows);
+  const auto rows_max = rows_at_once(config_.late_rows);
   auto read = source.read_ids(ranges, rows_max);
   if (!read)
     return read.error();
@@ -296,7 +299,7 @@ result<void> row_finder::step(walk& along, storage::source& source, storage::tra
   auto from = along.position;
   if (from.empty())
     from = along.span.count() > 0 ? source.earlier(read_to_, along.span) : by_id() ? begin_ : std::string{};
-  const auto rows_max = rows_at_once(config_.sweep_rows);
+  const auto rows_max = rows_at_once(along.span.count() > 0 ? config_.late_rows : config_.sweep_rows);
   auto read = source.read(way, from, rows_max);
   if (!read)
     return read.error();
@@ -348,7 +351,7 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
       return done.error();
     repeats_avoided_ = before;
     const auto ended = config_.clock();
-    next_whole_walk_ = std::max(now + config_.detect.sweep, ended + sweep_rests * (ended - began));
+    next_whole_walk_ = std::max(now + config_.detect.sweep / sweep_steps, ended + sweep_rests * (ended - began));
   }
   if (!std::is_sorted(found.begin(), found.end(), is_older)) // rows are large, and mostly found in this order
     std::stable_sort(found.begin(), found.end(), is_older);
@@ -356,7 +359,7 @@ result<std::vector<row_finder::found_row>> row_finder::look(storage::source& sou
 }
 
 result<std::optional<wall_time>> row_finder::oldest_unread(storage::source& source, storage::tracking& tracking) {
-  auto read = source.read(newest_, read_to_, rows_at_once(config_.sweep_rows));
+  auto read = source.read(newest_, read_to_, rows_at_once(config_.late_rows));
   if (!read)
     return read.error();
   std::erase_if(*read, [&](const auto& row) { return !is_wanted(row) || !row.since; });

@@ -34,7 +34,8 @@ struct row_finder_config {
   config::publish_start start = config::publish_start::all;
   std::size_t gaps_max = 10'000;            ///< that are remembered
   std::size_t gaps_asked = 500;             ///< in one look
-  std::size_t sweep_rows = 2'000;           ///< in one step of a walk
+  std::size_t late_rows = 2'000;            ///< in one look for what came late
+  std::size_t sweep_rows = 500;             ///< in one step of the sweep; nothing is published meanwhile
   std::size_t read_bytes = 8u << 20;        ///< topics and payloads in one read, about: by the size of those before
   std::chrono::milliseconds recent{10'000}; ///< of the quicker walk
   std::size_t retried = 500;                ///< rows in one look for what is to be sent again

@@ -18,7 +18,7 @@ TEST(row_finder, a_sweep_whose_steps_take_long_comes_less_often) {
   monotonic time{1h};
   auto takes = 0ms;
   row_finder_config config;
-  config.detect.sweep = 1s;
+  config.detect.sweep = 4s;                     // four steps
   config.clock = [&] { return time += takes; }; // asked before and after a step
   row_finder finder{config};
   ASSERT_TRUE(finder.begin(source, {}));
@@ -27,6 +27,8 @@ TEST(row_finder, a_sweep_whose_steps_take_long_comes_less_often) {
     EXPECT_TRUE(finder.look(source, tracking, 100, time));
     return table->reads - before == 2; // the new rows are read anyway
   };
+  EXPECT_FALSE(sweeps()); // a shard that has moved does not stand still for it
+  time += 1s;
   EXPECT_TRUE(sweeps());
   time += 900ms;
   EXPECT_FALSE(sweeps());
@@ -51,6 +53,7 @@ struct looking {
 
   void look(std::size_t rows_max = 100) {
     if (!finder) {
+      config.clock = [this] { return time; };
       finder.emplace(config);
       ASSERT_TRUE(finder->begin(source, {}));
     }
@@ -95,7 +98,7 @@ TEST(row_finder, a_row_in_a_gap_goes_before_what_became_visible_behind_it) {
 
 TEST(row_finder, what_is_new_waits_while_gaps_hold_more_than_is_read_at_once) {
   looking it;
-  it.config.sweep_rows = 3;
+  it.config.late_rows = 3;
   it.table->rows = {{1, "m"}, {10, "m"}};
   it.look();
   for (std::int64_t id = 2; id <= 11; ++id)
