@@ -90,7 +90,6 @@ void batch_writer_state::on_attach(const attached_ingestor& ingestor, std::uint6
   forget(ingestor.handle.address());
   self->monitor(ingestor.handle);
   ingestors.push_back(ingestor);
-  ingestors.back().heard = self->clock().now();
   // A handle of before its link was lost leads nowhere any more, nor does what was asked over it.
   for (auto& each : queue)
     if (each.from == ingestor.handle) {
@@ -140,7 +139,7 @@ void batch_writer_state::on_numbered_write(const record::frame& frame, const ing
     return;
   if (auto view = open_frame(frame, from)) {
     ++attached->frames;
-    attached->heard = self->clock().now();
+    attached->checks = 0;
     enqueue(std::move(view), from);
   }
 }
@@ -154,7 +153,7 @@ void batch_writer_state::enqueue(std::unique_ptr<record::frame_view> frame, cons
 
 void batch_writer_state::ask(queued_frame& queued) {
   queued.asked = true;
-  queued.since = self->clock().now();
+  queued.checks = 0;
   self->monitor(queued.from);
   send_urgent(self, queued.from, whole_atom_v, config.lane, queued.frame->chunk());
 }
@@ -327,13 +326,12 @@ void batch_writer_state::on_check() {
 
 /// CAF tells nothing of the end of an actor at another node where a new link was there before the old one was missed.
 void batch_writer_state::miss_silent() {
-  const auto before = self->clock().now() - config.silence_max;
   std::vector<caf::actor_addr> missed;
-  for (const auto& each : ingestors)
-    if (each.version >= held_version && each.heard < before)
+  for (auto& each : ingestors)
+    if (each.version >= held_version && ++each.checks > config.silent_checks_max)
       missed.push_back(each.handle.address());
-  for (const auto& each : queue)
-    if (each.asked && each.since < before)
+  for (auto& each : queue)
+    if (each.asked && ++each.checks > config.silent_checks_max)
       missed.push_back(each.from.address());
   for (const auto& each : missed) {
     log::warning(component, config.name, "an ingestor is silent: if it lives, it sends again what is not committed");

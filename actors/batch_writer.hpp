@@ -44,7 +44,9 @@ struct batch_writer_config {
   std::chrono::milliseconds retry_max{5'000};
   std::chrono::milliseconds alarm_after{60'000}; ///< an outage that lasts longer is an alarm
   std::chrono::milliseconds check_every{5'000};  ///< the database, while there is nothing to write
-  std::chrono::milliseconds silence_max{60'000}; ///< of an ingestor: one that lives attaches again long before
+  /// Of an ingestor: one that lives attaches again long before. In checks, not in time: a batch-writer that was paused,
+  /// or waited for its database, has not listened.
+  std::uint32_t silent_checks_max = 12;
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -64,8 +66,8 @@ struct batch_writer_state {
     std::unique_ptr<record::frame_view> frame;
     messages::ingestor_actor from;
     std::uint32_t messages = 0;
-    bool asked = false; ///< for its messages; what is behind it waits, in order
-    monotonic since{};  ///< where it is asked for
+    bool asked = false;       ///< for its messages; what is behind it waits, in order
+    std::uint32_t checks = 0; ///< since it was asked for
   };
   std::deque<queued_frame> queue;
   std::uint64_t queued_messages = 0;
@@ -74,7 +76,7 @@ struct batch_writer_state {
     std::uint16_t version = messages::link_version_oldest; ///< of its node, or older
     std::uint64_t attach = 0;                              ///< its number; 0: it has none
     std::uint64_t frames = 0;                              ///< that have come since
-    monotonic heard{};                                     ///< of it
+    std::uint32_t checks = 0;                              ///< since something came of it
   };
   std::vector<attached_ingestor> ingestors; ///< attached and alive
 
