@@ -294,14 +294,16 @@ TEST_F(agent_test, messages_that_are_asked_for_are_those_of_the_rows_of_the_lane
   start_writer(b, 100, 0);
   start_writer(b, 100, 1);
   network.settle();
-  database->write_failures.assign(2, {errc::row_refused, "a constraint"}); // the first batch of each lane
+  database->write_failures = {
+    {errc::row_refused, "a constraint"}}; // of one lane: the other's is not to come in its place
   deliver(1, 15);
   broker->deliver("t/1", {"{", R"({"id":"16"})", "}"});
   deliver(17, 40);
   network.settle();
   EXPECT_EQ(database->rows.size(), 40u);
   EXPECT_THAT(database->letters, UnorderedElementsAre("{", "}"));
-  ASSERT_EQ(database->payloads.size(), 40u);
+  EXPECT_THAT(database->payloads, ::testing::SizeIs(::testing::AllOf(::testing::Gt(0u), ::testing::Lt(40u))));
+  EXPECT_EQ(account().duplicate, 0u);
   for (const auto& [id, payload] : database->payloads)
     EXPECT_EQ(payload, R"({"id":")" + id + R"("})");
   EXPECT_EQ(broker->released.back(), 42u);
