@@ -8,6 +8,7 @@
 #include <caf/exit_reason.hpp>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace penstock::actors {
@@ -326,13 +327,13 @@ void batch_writer_state::on_check() {
 
 /// CAF tells nothing of the end of an actor at another node where a new link was there before the old one was missed.
 void batch_writer_state::miss_silent() {
-  std::vector<caf::actor_addr> missed;
+  std::set<caf::actor_addr> missed;
   for (auto& each : ingestors)
     if (each.version >= held_version && ++each.checks > config.silent_checks_max)
-      missed.push_back(each.handle.address());
+      missed.insert(each.handle.address());
   for (auto& each : queue)
     if (each.asked && ++each.checks > config.silent_checks_max)
-      missed.push_back(each.from.address());
+      missed.insert(each.from.address());
   for (const auto& each : missed) {
     log::warning(component, config.name, "an ingestor is silent: if it lives, it sends again what is not committed");
     on_down(each);

@@ -76,6 +76,17 @@ struct agent_test : ::testing::Test {
     broker->deliver("t/1", payloads);
   }
 
+  /// Sent to its batch-writer, whose database is locked.
+  void have_eight_messages_wait_at_b() {
+    link_a_and_b();
+    start_ingestor(a);
+    start_writer(b);
+    network.settle();
+    database->write_failures.assign(100, {errc::database_busy, "locked"});
+    deliver(1, 8);
+    network.settle();
+  }
+
   telemetry::account account() { return a.board.snapshot().pipelines.at(0).account; }
 
   config::ingest pipeline = testing::readings_pipeline();
@@ -226,13 +237,7 @@ TEST_F(agent_test, a_writer_is_told_once_the_node_owns_its_lane) {
 }
 
 TEST_F(agent_test, nothing_is_acknowledged_while_the_owner_cannot_commit_and_all_goes_to_the_next_owner) {
-  link_a_and_b();
-  start_ingestor(a);
-  start_writer(b);
-  network.settle();
-  database->write_failures.assign(100, {errc::database_busy, "locked"});
-  deliver(1, 8);
-  network.settle();
+  have_eight_messages_wait_at_b();
   EXPECT_THAT(broker->released, IsEmpty());
   network.cut(a, b); // b is lost with eight messages
   network.settle();
@@ -311,13 +316,7 @@ TEST_F(agent_test, messages_that_are_asked_for_are_those_of_the_rows_of_the_lane
 }
 
 TEST_F(agent_test, what_a_lost_node_was_sent_goes_with_its_messages_to_a_batch_writer_of_this_node) {
-  link_a_and_b();
-  start_ingestor(a);
-  start_writer(b);
-  network.settle();
-  database->write_failures.assign(100, {errc::database_busy, "locked"});
-  deliver(1, 8);
-  network.settle();
+  have_eight_messages_wait_at_b();
   network.cut(a, b);
   network.settle();
   database->write_failures.clear();
