@@ -1,5 +1,6 @@
 #include "actors/presence.hpp"
 
+#include "actors/pipeline_actors.hpp"
 #include "telemetry/log.hpp"
 
 #include <sstream>
@@ -25,11 +26,11 @@ bool presence_state::tell_pipelines(bool pause, const std::string& pipeline) con
   // The board first: an actor that is being restarted goes by it.
   const auto told = config.board->pause(pipeline, pause);
   for (const auto& [name, shard] : told.ingest)
-    tell(name + "/ingestor/" + std::to_string(shard));
+    tell(ingestor_name(name, shard));
   for (const auto& name : told.retiring)
-    tell(name + "/ingestor/retiring");
+    tell(retiring_name(name));
   for (const auto& name : told.publish)
-    tell(name + "/poller");
+    tell(poller_name(name));
   return !told.ingest.empty() || !told.publish.empty();
 }
 

@@ -201,4 +201,22 @@ caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor
   };
 }
 
+void start_children(const caf::actor& supervisor, std::vector<child_spec> children) {
+  auto changes = std::make_shared<child_changes>();
+  for (auto& child : children) {
+    auto name = child.name;
+    changes->children.push_back({std::move(name), std::move(child)});
+  }
+  caf::anon_send(supervisor, child_changes_ptr{std::move(changes)});
+}
+
+void stop_children(const caf::actor& supervisor, const std::vector<child_spec>& children,
+                   std::function<void()> on_done) {
+  auto changes = std::make_shared<child_changes>();
+  for (const auto& child : children)
+    changes->children.push_back({child.name, {}});
+  changes->on_done = std::move(on_done);
+  caf::anon_send(supervisor, child_changes_ptr{std::move(changes)});
+}
+
 } // namespace penstock::actors

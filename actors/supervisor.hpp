@@ -61,7 +61,9 @@ struct supervisor_config {
   std::chrono::milliseconds backoff_max{5'000};
   /// Runs in the supervisor after each start of a child; `find` gives the living children. Here newcomers are
   /// announced.
-  std::function<void(const std::string& child, const std::function<caf::actor(const std::string&)>& find)> on_start;
+  using start_handler =
+    std::function<void(const std::string& child, const std::function<caf::actor(const std::string&)>& find)>;
+  start_handler on_start;
 
   /// Empty, or what is wrong.
   std::string validate() const;
@@ -110,6 +112,11 @@ struct supervisor_state {
 /// Ends with user_shutdown when asked to, after its children; with an error when the restart budget is overspent.
 caf::behavior supervisor(caf::stateful_actor<supervisor_state>* self, supervisor_config config,
                          std::vector<child_spec> children, actor_directory* directory);
+
+/// Sends a supervisor child_changes: it starts these, or has them end.
+void start_children(const caf::actor& supervisor, std::vector<child_spec> children);
+void stop_children(const caf::actor& supervisor, const std::vector<child_spec>& children,
+                   std::function<void()> on_done);
 
 } // namespace penstock::actors
 

@@ -6,6 +6,7 @@
 #include "actors/embedded_broker.hpp"
 #include "actors/ingestor.hpp"
 #include "actors/mqtt_session.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "actors/poller.hpp"
 #include "actors/presence.hpp"
 #include "actors/publisher.hpp"
@@ -59,14 +60,10 @@ child_spec child_of(Behaviour behaviour, Config config) {
   return spec;
 }
 
-std::string writer_name(const config::ingest& pipeline, std::uint32_t lane) {
-  return pipeline.name + "/batch-writer/" + std::to_string(lane);
-}
-
 child_spec writer_of(const node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
   const auto& database = context.configuration->databases.at(pipeline.database);
   batch_writer_config config;
-  config.name = writer_name(pipeline, lane);
+  config.name = writer_name(pipeline.name, lane);
   config.lane = lane;
   config.table = storage::table_of(pipeline);
   config.records_max = pipeline.batch.records_max;
@@ -93,13 +90,9 @@ dial_rule may_dial(const node_context& context) {
   };
 }
 
-std::string ingestor_name(const config::ingest& pipeline, std::uint32_t shard) {
-  return pipeline.name + "/ingestor/" + std::to_string(shard);
-}
-
 child_spec ingestor_of(const node_context& context, const config::ingest& pipeline, std::uint32_t shard) {
   ingestor_config config;
-  config.name = ingestor_name(pipeline, shard);
+  config.name = ingestor_name(pipeline.name, shard);
   config.pipeline = pipeline;
   config.shard = shard;
   config.open_session = mqtt_sessions(context.io, broker_of(context), pipeline, may_dial(context));
@@ -107,8 +100,6 @@ child_spec ingestor_of(const node_context& context, const config::ingest& pipeli
   config.pipeline_board = context.board.pipeline(pipeline.name);
   return child_of<ingestor_state>(ingestor, config);
 }
-
-std::string retiring_name(const config::ingest& pipeline) { return pipeline.name + "/ingestor/retiring"; }
 
 /// Whoever takes a session over that is being retired has it in his configuration: it is his.
 bool not_taken_over(const session_record&, bool taken_over, monotonic) { return !taken_over; }
@@ -134,7 +125,7 @@ child_spec retiring_of(const node_context& context, const config::ingest& pipeli
                                     return each.second.database == pipeline.database;
                                   })->first == pipeline.name;
   ingestor_config config;
-  config.name = retiring_name(pipeline);
+  config.name = retiring_name(pipeline.name);
   config.pipeline = pipeline;
   config.open_session = mqtt_sessions(context.io, broker_of(context), pipeline, not_taken_over);
   config.board = retirement.board;
@@ -167,14 +158,10 @@ child_spec archiver_of(const node_context& context, const config::ingest& pipeli
   return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
-std::string publisher_name(const config::publish& pipeline, std::uint32_t shard) {
-  return pipeline.name + "/publisher/" + std::to_string(shard);
-}
-
 /// But for its board.
 publisher_config publisher_of(const node_context& context, const config::publish& pipeline, std::uint32_t shard) {
   publisher_config config;
-  config.name = publisher_name(pipeline, shard);
+  config.name = publisher_name(pipeline.name, shard);
   config.shard = shard;
   config.open_session =
     publish_sessions(context.io, context.configuration->brokers.at(pipeline.broker), pipeline, shard);
@@ -191,8 +178,6 @@ child_spec publisher_child(const node_context& context, const config::publish& p
   return child_of<publisher_state>(publisher, std::move(config));
 }
 
-std::string poller_name(const config::publish& pipeline) { return pipeline.name + "/poller"; }
-
 const config::database& tracking_database(const node_context& context, const config::publish& pipeline) {
   const auto& name = pipeline.tracking.database.empty() ? pipeline.database : pipeline.tracking.database;
   return context.configuration->databases.at(name);
@@ -200,7 +185,7 @@ const config::database& tracking_database(const node_context& context, const con
 
 child_spec poller_of(const node_context& context, const config::publish& pipeline) {
   poller_config config;
-  config.name = poller_name(pipeline);
+  config.name = poller_name(pipeline.name);
   config.pipeline = pipeline;
   const auto& source = context.configuration->databases.at(pipeline.database);
   const auto& tracking = tracking_database(context, pipeline);
@@ -270,22 +255,6 @@ child_spec archiver_of(const node_context& context, const config::publish& pipel
   return child_of<archiver_state, caf::detached>(archiver, config);
 }
 
-void announce(std::uint32_t lane, const caf::actor& writer, const caf::actor& ingestor) {
-  if (writer && ingestor)
-    caf::anon_send(ingestor, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(writer),
-                   messages::link_version);
-}
-
-/// It knows who of this node is to be told of batch-writers elsewhere, and who elsewhere of those here.
-void tell_agent(const actor_directory& directory, const std::string& child, const caf::actor& handle) {
-  if (const auto agent = directory.find("agent"))
-    caf::anon_send(agent, messages::started_atom_v, child, caf::actor_cast<caf::strong_actor_ptr>(handle));
-}
-
-} // namespace
-
-namespace {
-
 /// What is done once for a pipeline goes with its first shard, or lane.
 std::vector<child_spec> lane_children(const node_context& context, const config::ingest& pipeline, std::uint32_t lane) {
   std::vector<child_spec> children{writer_of(context, pipeline, lane)};
@@ -317,28 +286,16 @@ void append(std::vector<child_spec>& all, std::vector<child_spec> some) {
 } // namespace
 
 child_spec ingest_pipeline(const node_context& context, const config::ingest& pipeline) {
-  std::vector<std::string> writers;
-  std::vector<std::string> ingestors;
   for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane) {
-    writers.push_back(writer_name(pipeline, lane));
     context.board.writer(pipeline.name, lane);
     context.board.place_writer(pipeline.name, lane, context.runs({cluster::lanes_of(pipeline.name), lane}));
   }
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
-    ingestors.push_back(ingestor_name(pipeline, shard));
     context.board.shard(pipeline.name, shard);
     context.board.place(pipeline.name, shard, context.runs({pipeline.name, shard}));
   }
-  ingestors.push_back(retiring_name(pipeline));
   auto config = supervised(context, pipeline.name);
-  // Whoever is new is made known to those of the other kind.
-  config.on_start = [writers, ingestors, directory = &context.directory](const std::string& child, const auto& find) {
-    for (std::uint32_t lane = 0; lane < writers.size(); ++lane)
-      for (const auto& ingestor : ingestors)
-        if (child == writers[lane] || child == ingestor)
-          announce(lane, find(writers[lane]), find(ingestor));
-    tell_agent(*directory, child, find(child));
-  };
+  config.on_start = announce_writers(pipeline.name, pipeline.shards, pipeline.writers, context.directory);
   return supervisor_of(context, std::move(config), [context, pipeline] {
     std::vector<child_spec> children;
     for (std::uint32_t lane = 0; lane < pipeline.writers; ++lane)
@@ -352,20 +309,12 @@ child_spec ingest_pipeline(const node_context& context, const config::ingest& pi
 }
 
 child_spec publish_pipeline(const node_context& context, const config::publish& pipeline) {
-  std::vector<std::string> publishers;
   for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard) {
-    publishers.push_back(publisher_name(pipeline, shard));
     context.board.publish_shard(pipeline.name, shard);
     context.board.place(pipeline.name, shard, context.runs({pipeline.name, shard}));
   }
   auto config = supervised(context, pipeline.name);
-  config.on_start = [poller = poller_name(pipeline), publishers](const std::string& child, const auto& find) {
-    const auto source = find(poller);
-    for (const auto& publisher : publishers)
-      if (child == poller || child == publisher)
-        if (const auto target = find(publisher); source && target)
-          caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
-  };
+  config.on_start = announce_poller(pipeline.name, pipeline.shards);
   return supervisor_of(context, std::move(config), [context, pipeline] {
     std::vector<child_spec> children{poller_of(context, pipeline)};
     for (std::uint32_t shard = 0; shard < pipeline.shards; ++shard)

@@ -18,15 +18,8 @@ void show(const node_context& context, const storage::shard_id& shard, bool here
 
 void start_shard(const node_context& context, const storage::shard_id& shard) {
   show(context, shard, true);
-  const auto supervisor = context.directory.find(cluster::pipeline_of(shard));
-  if (!supervisor)
-    return;
-  auto changes = std::make_shared<actors::child_changes>();
-  for (auto& child : children_of(context, shard)) {
-    auto name = child.name;
-    changes->children.push_back({std::move(name), std::move(child)});
-  }
-  caf::anon_send(supervisor, actors::child_changes_ptr{std::move(changes)});
+  if (const auto supervisor = context.directory.find(cluster::pipeline_of(shard)))
+    actors::start_children(supervisor, children_of(context, shard));
 }
 
 void stop_shard(const node_context& context, const storage::shard_id& shard, std::function<void()> on_done) {
@@ -37,11 +30,7 @@ void stop_shard(const node_context& context, const storage::shard_id& shard, std
   const auto supervisor = context.directory.find(cluster::pipeline_of(shard));
   if (!supervisor)
     return done();
-  auto changes = std::make_shared<actors::child_changes>();
-  for (const auto& child : children_of(context, shard))
-    changes->children.push_back({child.name, {}});
-  changes->on_done = std::move(done);
-  caf::anon_send(supervisor, actors::child_changes_ptr{std::move(changes)});
+  actors::stop_children(supervisor, children_of(context, shard), std::move(done));
 }
 
 } // namespace penstock::nodes

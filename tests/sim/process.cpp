@@ -3,6 +3,7 @@
 #include "actors/agent.hpp"
 #include "actors/batch_writer.hpp"
 #include "actors/ingestor.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "actors/poller.hpp"
 #include "actors/publisher.hpp"
 #include "cluster/membership.hpp"
@@ -26,10 +27,6 @@ namespace {
 
 constexpr const char* pipeline_name = "p";
 
-std::string poller_name() { return "p/poller"; }
-std::string publisher_name(std::uint32_t shard) { return "p/publisher/" + std::to_string(shard); }
-std::string ingestor_name(std::uint32_t shard) { return "p/ingestor/" + std::to_string(shard); }
-std::string writer_name(std::uint32_t lane) { return "p/batch-writer/" + std::to_string(lane); }
 std::string client_id(const std::string& installation, std::uint32_t shard) {
   return installation + "-p-" + std::to_string(shard);
 }
@@ -196,8 +193,8 @@ void process::check_ingest() const {
 
 /// Each message in flight is waiting or sent, and no more is sent to a batch-writer than it has asked for.
 void process::check_ingestor(std::uint32_t shard) const {
-  const auto* const state =
-    state_of<messages::ingestor_actor, actors::ingestor_state>(directory_.find(ingestor_name(shard)));
+  const auto* const state = state_of<messages::ingestor_actor, actors::ingestor_state>(
+    directory_.find(actors::ingestor_name(pipeline_name, shard)));
   if (state == nullptr)
     return;
   std::uint64_t held = 0;
@@ -222,8 +219,8 @@ void process::check_ingestor(std::uint32_t shard) const {
 
 /// It holds no more of an ingestor than it has asked it for.
 void process::check_writer(std::uint32_t lane) const {
-  const auto* const state =
-    state_of<messages::batch_writer_actor, actors::batch_writer_state>(directory_.find(writer_name(lane)));
+  const auto* const state = state_of<messages::batch_writer_actor, actors::batch_writer_state>(
+    directory_.find(actors::writer_name(pipeline_name, lane)));
   if (state == nullptr)
     return;
   std::map<caf::actor_addr, std::uint64_t> held;
@@ -282,7 +279,7 @@ child_spec process::child_of(Behaviour behaviour, Config config) {
 
 child_spec process::poller_child() {
   actors::poller_config config;
-  config.name = poller_name();
+  config.name = actors::poller_name(pipeline_name);
   config.pipeline = *publish_;
   config.open_source = [this] { return world_.the_databases().open_source(*this); };
   config.open_tracking = [this] { return world_.the_databases().open_tracking(*this); };
@@ -301,7 +298,7 @@ child_spec process::publisher_child(std::uint32_t shard) {
 
 actors::publisher_config process::publisher_of(std::uint32_t shard) {
   actors::publisher_config config;
-  config.name = publisher_name(shard);
+  config.name = actors::publisher_name(pipeline_name, shard);
   config.shard = shard;
   config.board = publish_boards_[shard];
   config.open_session = [this, shard](const std::string& installation, actors::publish_session_handlers handlers) {
@@ -324,7 +321,7 @@ actors::publisher_config process::publisher_of(std::uint32_t shard) {
 
 child_spec process::writer_child(std::uint32_t lane) {
   actors::batch_writer_config config;
-  config.name = writer_name(lane);
+  config.name = actors::writer_name(pipeline_name, lane);
   config.lane = lane;
   config.table = storage::table_of(*ingest_);
   config.records_max = ingest_->batch.records_max;
@@ -336,7 +333,7 @@ child_spec process::writer_child(std::uint32_t lane) {
 
 child_spec process::ingestor_child(std::uint32_t shard) {
   actors::ingestor_config config;
-  config.name = ingestor_name(shard);
+  config.name = actors::ingestor_name(pipeline_name, shard);
   config.pipeline = *ingest_;
   config.shard = shard;
   config.open_session = [this, shard](const actors::session_request& request, actors::session_handlers handlers) {
@@ -364,34 +361,11 @@ child_spec process::ingestor_child(std::uint32_t shard) {
   return child_of<actors::ingestor_state>(actors::ingestor, config);
 }
 
-/// Who is new is made known to those whom he works with.
-void process::announce(const std::string& child, const std::function<caf::actor(const std::string&)>& find) {
-  const auto tell_of_poller = [&](const std::string& publisher) {
-    if (child != publisher && child != poller_name())
-      return;
-    if (const auto target = find(publisher), source = find(poller_name()); target && source)
-      caf::anon_send(target, messages::poller_atom_v, caf::actor_cast<caf::strong_actor_ptr>(source));
-  };
-  const auto tell_of_writer = [&](const std::string& ingestor, std::uint32_t lane) {
-    if (child != ingestor && child != writer_name(lane))
-      return;
-    if (const auto target = find(ingestor), source = find(writer_name(lane)); target && source)
-      caf::anon_send(target, messages::writer_atom_v, lane, caf::actor_cast<caf::strong_actor_ptr>(source),
-                     messages::link_version);
-  };
-  for (std::uint32_t shard = 0; shard < world_.given().shards; ++shard)
-    if (publish_)
-      tell_of_poller(publisher_name(shard));
-    else
-      for (std::uint32_t lane = 0; lane < ingest_->writers; ++lane)
-        tell_of_writer(ingestor_name(shard), lane);
-  if (const auto agent = directory_.find("agent"); agent && ingest_)
-    caf::anon_send(agent, messages::started_atom_v, child, caf::actor_cast<caf::strong_actor_ptr>(find(child)));
-}
-
 child_spec process::pipeline_child() {
   auto config = supervised(pipeline_name);
-  config.on_start = [this](const std::string& child, const auto& find) { announce(child, find); };
+  const auto shards = world_.given().shards;
+  config.on_start = publish_ ? actors::announce_poller(pipeline_name, shards)
+                             : actors::announce_writers(pipeline_name, shards, ingest_->writers, directory_);
   child_spec spec;
   spec.name = config.name;
   spec.kind = "supervisor";
@@ -416,26 +390,15 @@ std::vector<child_spec> process::children_of(const storage::shard_id& shard) {
 }
 
 void process::start_shard(const storage::shard_id& shard) {
-  const auto supervisor = directory_.find(pipeline_name);
-  if (!supervisor)
-    return;
-  auto changes = std::make_shared<actors::child_changes>();
-  for (auto& child : children_of(shard)) {
-    auto name = child.name;
-    changes->children.push_back({std::move(name), std::move(child)});
-  }
-  caf::anon_send(supervisor, actors::child_changes_ptr{std::move(changes)});
+  if (const auto supervisor = directory_.find(pipeline_name))
+    actors::start_children(supervisor, children_of(shard));
 }
 
 void process::stop_shard(const storage::shard_id& shard, std::function<void()> on_done) {
   const auto supervisor = directory_.find(pipeline_name);
   if (!supervisor)
     return on_done();
-  auto changes = std::make_shared<actors::child_changes>();
-  for (const auto& child : children_of(shard))
-    changes->children.push_back({child.name, {}});
-  changes->on_done = std::move(on_done);
-  caf::anon_send(supervisor, actors::child_changes_ptr{std::move(changes)});
+  actors::stop_children(supervisor, children_of(shard), std::move(on_done));
 }
 
 child_spec process::agent_child() {

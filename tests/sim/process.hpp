@@ -69,7 +69,6 @@ private:
   template <class State, class Behaviour, class Config>
   actors::child_spec child_of(Behaviour behaviour, Config config);
   actors::child_spec pipeline_child();
-  void announce(const std::string& child, const std::function<caf::actor(const std::string&)>& find);
   actors::child_spec poller_child();
   actors::child_spec publisher_child(std::uint32_t shard);
   actors::publisher_config publisher_of(std::uint32_t shard);

@@ -3,6 +3,7 @@
 
 #include "actors/batch_writer.hpp"
 #include "actors/ingestor.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "tests/support/actor_fixture.hpp"
 #include "tests/support/memory_store.hpp"
 #include "tests/support/readings.hpp"
@@ -45,7 +46,7 @@ protected:
 
   messages::batch_writer_actor make_writer(std::uint32_t lane, std::uint32_t demand_max) {
     actors::batch_writer_config config;
-    config.name = "p/batch-writer/" + std::to_string(lane);
+    config.name = actors::writer_name("p", lane);
     config.lane = lane;
     config.table = storage::table_of(pipeline);
     config.records_max = pipeline.batch.records_max;
@@ -58,7 +59,7 @@ protected:
   messages::ingestor_actor spawn_ingestor(std::shared_ptr<broker_script> broker) {
     actors::ingestor_config config;
     const auto shard = static_cast<std::uint32_t>(ingestors.size());
-    config.name = "p/ingestor/" + std::to_string(shard);
+    config.name = actors::ingestor_name("p", shard);
     config.pipeline = pipeline;
     config.shard = shard;
     config.open_session = scripted(std::move(broker));
@@ -72,7 +73,7 @@ protected:
   /// The ingestor that retires sessions, those of `retired` client ids.
   messages::ingestor_actor spawn_retirer(std::shared_ptr<broker_script> broker) {
     actors::ingestor_config config;
-    config.name = "p/ingestor/retiring";
+    config.name = actors::retiring_name("p");
     config.pipeline = pipeline;
     config.open_session = scripted(std::move(broker));
     config.board = board.retirement("p");

@@ -1,6 +1,7 @@
 // One publish pipeline's actors, with a scripted broker, and a source table and a tracking table in memory.
 #pragma once
 
+#include "actors/pipeline_actors.hpp"
 #include "actors/poller.hpp"
 #include "actors/publisher.hpp"
 #include "tests/support/actor_fixture.hpp"
@@ -187,7 +188,7 @@ protected:
 
   void spawn_poller() {
     actors::poller_config config;
-    config.name = "p/poller";
+    config.name = actors::poller_name("p");
     config.pipeline = pipeline;
     config.open_source = [table = table]() -> result<std::unique_ptr<storage::source>> {
       return std::unique_ptr<storage::source>{std::make_unique<memory_source>(table)};
@@ -224,7 +225,7 @@ protected:
   }
   actors::publisher_config publisher_of(std::uint32_t shard) {
     actors::publisher_config config;
-    config.name = "p/publisher/" + std::to_string(shard);
+    config.name = actors::publisher_name("p", shard);
     config.shard = shard;
     config.open_session = [script = script_of(shard)](const std::string&, actors::publish_session_handlers handlers) {
       return std::make_unique<scripted_publish_session>(script, std::move(handlers));
