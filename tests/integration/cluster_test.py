@@ -148,11 +148,7 @@ class IngestCase(ClusterCase):
         self.broker = self.mosquitto()
         config = self.configure(self.broker, shards=6, database=self.server.url,
                                 database_options=", busy_timeout: 2s, connect_timeout: 2s, statement_timeout: 5s")
-        text = config.read_text()
-        nodes = "".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true, roles: [{roles[name]}]}}\n"
-                        for name in sorted(roles))
-        text = text.replace("node: {name: a, http: 127.0.0.1:0, admin: true}\n",
-                            f"cluster: {{name: plant-7, state: telemetry, lease: 1s}}\nnodes:\n{nodes}")
+        text = self.of_nodes(config.read_text(), roles)
         text = text.replace("    format: json\n", "    format: json\n    writers: 3\n")
         if state:
             text = text.replace("state: telemetry", "state: state").replace(
@@ -164,6 +160,13 @@ class IngestCase(ClusterCase):
         for node in self.members.running.values():
             node.up()
         wait_until(lambda: self.placed() == (6, 3) and self.linked(), "all shards and lanes run somewhere, all nodes are linked", 30)
+
+    def of_nodes(self, text: str, roles: dict[str, str], lease: str = "1s") -> str:
+        """The configuration of one node as that of a cluster."""
+        nodes = "".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true, roles: [{roles[name]}]}}\n"
+                        for name in sorted(roles))
+        return text.replace("node: {name: a, http: 127.0.0.1:0, admin: true}\n",
+                            f"cluster: {{name: plant-7, state: telemetry, lease: {lease}}}\nnodes:\n{nodes}")
 
     def linked(self) -> bool:
         """Whether each node has a link to each other."""
@@ -234,6 +237,46 @@ class Ingesting(IngestCase):
         for node in self.members.running.values():
             self.assert_balanced(node)
             self.assertEqual(node.stop(), 0)
+
+
+class SlowPeer(IngestCase):
+    """Node a has the sessions of two pipelines; the batch-writer of one is at b, that of the other at c."""
+
+    def test_a_peer_that_is_slow_slows_only_what_flows_to_it(self):
+        self.begin_two_pipelines()
+        a, b = self.members.running["a"], self.members.running["b"]
+        b.signal(signal.SIGSTOP)  # it is sent what it has asked for, and answers nothing
+        for pipeline in ["telemetry", "alarms"]:
+            self.load(self.config, "--count", 20_000, "--rate", 10_000, pipeline=pipeline)
+        self.assert_all_stored("alarms", wait="10s")
+        self.assertEqual(a.pipeline()["account"]["committed"], 0)
+        b.signal(signal.SIGCONT)
+        self.assert_all_stored("telemetry")
+        for node in self.members.running.values():
+            self.assert_balanced(node)
+            self.assertEqual(node.stop(), 0)
+
+    def assert_all_stored(self, pipeline: str, wait: str = "90s"):
+        verdict = self.verify(self.config, wait, pipeline=pipeline)
+        self.assertEqual((verdict["stored"], verdict["missing"], verdict["repeated"]), (20_000, 0, 0), verdict)
+
+    def begin_two_pipelines(self):
+        self.server = self.keep(database_server.Postgresql(self.folder / "server"))
+        self.config = self.configure(self.mosquitto(), database=self.server.url, database_options="")
+        text = self.of_nodes(self.config.read_text(), {"a": "ingest", "b": "write", "c": "write"}, lease="30s")
+        telemetry = text.split("ingest:\n")[1]
+        alarms = (telemetry.replace("  telemetry:\n", "  alarms:\n").replace('/telemetry"]', '/alarms"]')
+                  .replace("raw_telemetry", "raw_alarms"))
+        self.config.write_text(text + alarms)
+        self.members = Members(self, "abc")
+        for node in self.members.running.values():
+            node.up()
+        wait_until(self.linked, "all nodes are linked", 30)
+        for pipeline, name in [("telemetry", "b"), ("alarms", "c")]:
+            run_command("cluster", "move", f"{pipeline}/batch-writer/0", name, "--config", self.config)
+            wait_until(lambda: self.members.status(name)["pipelines"][pipeline]["writers"], f"{pipeline} is written at {name}")
+        wait_until(lambda: all(shard["connected"] for pipeline in self.members.status("a")["pipelines"].values()
+                               for shard in pipeline["shards"]), "a is connected")
 
 
 class OnOneMachine(ClusterCase):

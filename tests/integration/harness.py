@@ -267,25 +267,28 @@ class Case(unittest.TestCase):
     def node(self, config: pathlib.Path) -> Node:
         return self.keep(Node(self.folder, config))
 
-    def start_load(self, config: pathlib.Path, *options) -> Process:
+    def start_load(self, config: pathlib.Path, *options, pipeline: str = "telemetry") -> Process:
         return self.keep(
             Process(
-                [PENSTOCK, "load", "--config", config, "--pipeline", "telemetry", "--ledger", self.ledger, *options],
+                [PENSTOCK, "load", "--config", config, "--pipeline", pipeline, "--ledger", self.ledger_of(pipeline), *options],
                 self.folder / "load.log",
             )
         )
 
+    def ledger_of(self, pipeline: str) -> pathlib.Path:
+        return self.folder / f"{pipeline}.csv"
+
     @property
     def ledger(self) -> pathlib.Path:
-        return self.folder / "ledger.csv"
+        return self.ledger_of("telemetry")
 
-    def load(self, config: pathlib.Path, *options):
-        code = self.start_load(config, *options).wait(PATIENCE if not SOAK else 3600)
+    def load(self, config: pathlib.Path, *options, pipeline: str = "telemetry"):
+        code = self.start_load(config, *options, pipeline=pipeline).wait(PATIENCE if not SOAK else 3600)
         self.assertEqual(code, 0, (self.folder / "load.log").read_text()[-2000:])
 
-    def verify(self, config: pathlib.Path, wait: str = "90s", expect: int = 0) -> dict:
+    def verify(self, config: pathlib.Path, wait: str = "90s", expect: int = 0, pipeline: str = "telemetry") -> dict:
         done = run_command(
-            "verify", "--config", config, "--pipeline", "telemetry", "--ledger", self.ledger, "--wait", wait, "--json",
+            "verify", "--config", config, "--pipeline", pipeline, "--ledger", self.ledger_of(pipeline), "--wait", wait, "--json",
             expect=None, patience=PATIENCE * 4,
         )
         self.assertEqual(done.returncode, expect, f"{done.stdout}\n{done.stderr}")
