@@ -107,6 +107,7 @@ word_list roles_of(std::vector<role>& roles) {
   made.add = [&roles](const std::string& word) { return add_role(roles, word); };
   made.all = [&roles] {
     std::vector<std::string> names;
+    names.reserve(roles.size());
     for (const role r : roles)
       names.emplace_back(name_of(r));
     return names;
@@ -544,6 +545,7 @@ section describe_alerts(alerts& a) {
   };
   const auto all = [&a] {
     std::vector<std::pair<std::string, section>> sections;
+    sections.reserve(a.rules.size());
     for (auto& [name, rule] : a.rules)
       sections.emplace_back(name, describe_alert_rule(rule, true));
     return sections;

@@ -326,7 +326,7 @@ http_response answer_dead_letters(const config::configuration& configuration, co
 }
 
 void add_dead_letter_routes(web::http_server& server,
-                            std::function<std::shared_ptr<const config::configuration>()> configuration) {
+                            const std::function<std::shared_ptr<const config::configuration>()>& configuration) {
   server.route("GET", std::string{list_path},
                [configuration](const http_request& request) { return list(*configuration(), bounded(request)); });
   server.route_prefix("GET", std::string{list_path} + "/", [configuration](const http_request& request) {

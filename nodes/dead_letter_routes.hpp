@@ -25,6 +25,6 @@ web::http_response answer_dead_letters(const config::configuration& configuratio
 /// `server` outlives the serving; `configuration` gives the one that holds when a question comes, on the server's
 /// thread. Replay is refused unless `node.admin` is on, as the routes below /admin are.
 void add_dead_letter_routes(web::http_server& server,
-                            std::function<std::shared_ptr<const config::configuration>()> configuration);
+                            const std::function<std::shared_ptr<const config::configuration>()>& configuration);
 
 } // namespace penstock::nodes

@@ -416,6 +416,7 @@ void node::impl::take(const config::reload_plan& plan) {
   if (auto told = tell_ports(); !told)
     log::warning(component, "", "{}", told.error().to_string());
   std::vector<std::string> waiting;
+  waiting.reserve(plan.at_next_start.size());
   for (const auto& each : plan.at_next_start)
     waiting.push_back(each.path);
   if (!waiting.empty())

@@ -94,10 +94,11 @@ void print_unread_slots(const config::configuration& configuration, std::ostream
     if (!slots)
       continue; // the pipelines of the database say why
     for (const auto& slot : *slots) {
-      const bool read = std::any_of(configuration.publish.begin(), configuration.publish.end(), [&](const auto& each) {
-        return each.second.database == name && each.second.detect.changes == config::change_source::logical &&
-               storage::is_slot_of(slot.name, each.first);
-      });
+      const bool read =
+        std::any_of(configuration.publish.begin(), configuration.publish.end(), [&, &name = name](const auto& each) {
+          return each.second.database == name && each.second.detect.changes == config::change_source::logical &&
+                 storage::is_slot_of(slot.name, each.first);
+        });
       if (!read)
         out << fmt::format(
           "replication slot {} has database {} keep {} MB of its log, and no pipeline of this file reads "

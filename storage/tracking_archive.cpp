@@ -148,7 +148,8 @@ result<retention_task::step_done> sql_tracking_archive::move_older(wall_time bef
     const auto old = sent_before(shard, before, rows_max);
     if (!old)
       return old.error();
-    done.more = done.more || old->more;
+    if (old->more)
+      done.more = true;
     if (old->seqs.empty())
       continue;
     if (auto moved = move(shard, old->seqs); !moved)
@@ -183,6 +184,7 @@ result<std::vector<archived_record>> sql_tracking_archive::archived_before(wall_
 result<std::vector<archived_record>> sql_tracking_archive::without_row(std::vector<archived_record> records,
                                                                        source& rows) {
   std::vector<std::string> ids;
+  ids.reserve(records.size());
   for (const auto& record : records)
     ids.push_back(record.record_id);
   const auto found = rows.read_records(ids);
@@ -295,7 +297,7 @@ public:
       return counted.error();
     step_done done;
     if (kept_.after.count() > 0) {
-      const auto moved = archive_->move_older(wall_now() - kept_.after, kept_.rows_max);
+      auto moved = archive_->move_older(wall_now() - kept_.after, kept_.rows_max);
       if (!moved)
         return moved;
       done = *moved;
@@ -307,7 +309,7 @@ public:
           return opened.error();
         source_ = *std::move(opened);
       }
-      const auto gone = archive_->delete_older(wall_now() - kept_.keep, *source_, kept_.rows_max);
+      auto gone = archive_->delete_older(wall_now() - kept_.keep, *source_, kept_.rows_max);
       if (!gone)
         return gone;
       done.rows += gone->rows;
