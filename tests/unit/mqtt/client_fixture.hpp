@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <string>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -53,6 +54,23 @@ inline std::uint16_t free_port() {
   EXPECT_EQ(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size), 0);
   close(handle);
   return ntohs(address.sin_port);
+}
+
+/// Whether somebody listens at a port of loopback, or begins to in this time.
+inline bool accepts_within(std::uint16_t port, std::chrono::milliseconds time) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  for (const auto began = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - began < time;) {
+    const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool accepted = connect(handle, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    close(handle);
+    if (accepted)
+      return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+  }
+  return false;
 }
 
 /// A mosquitto on a free port, ended with the test.

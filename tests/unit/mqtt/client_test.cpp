@@ -386,7 +386,10 @@ struct tls_broker {
     : port(free_port()),
       process({"listener " + std::to_string(port) + " 127.0.0.1",
                "certfile " + made_once().file(certificate + ".pem").string(),
-               "keyfile " + made_once().file(certificate + ".key").string(), "tls_version tlsv1.2"}) {}
+               "keyfile " + made_once().file(certificate + ".key").string(), "tls_version tlsv1.2"}) {
+    // It opens its listeners one after the other, and this is the last.
+    EXPECT_TRUE(accepts_within(port, patience));
+  }
   client_options options() const {
     auto out = process.options("secure", {"t"});
     out.broker.host = "localhost";
