@@ -274,7 +274,8 @@ result<void> embedded_broker::impl::await() {
   for (;;) {
     if (!running())
       return error{errc::connection_refused, "mosquitto ended at its start: " + tail_of(log_file)};
-    // Another process may sit on the port, and mosquitto be about to fail: its pid file comes after its listeners.
+    // Before its pid file it has not begun. It opens its listeners after that, one after the other, this one first;
+    // should another process have taken the port since we looked, it ends, and whoever supervises it starts it anew.
     if (orphan() == pid && accepts_connections(port))
       return {};
     if (steady_clock::now() > deadline) {
