@@ -43,12 +43,18 @@ private:
   std::filesystem::path path_;
 };
 
-/// A port on loopback that is free now.
-inline std::uint16_t free_port() {
-  const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+inline sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  return address;
+}
+
+/// A port on loopback that is free now.
+inline std::uint16_t free_port() {
+  const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  auto address = loopback(0);
   socklen_t size = sizeof address;
   EXPECT_EQ(bind(handle, reinterpret_cast<sockaddr*>(&address), size), 0);
   EXPECT_EQ(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size), 0);
@@ -58,13 +64,10 @@ inline std::uint16_t free_port() {
 
 /// Whether somebody listens at a port of loopback, or begins to in this time.
 inline bool accepts_within(std::uint16_t port, std::chrono::milliseconds time) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
+  const auto address = loopback(port);
   for (const auto began = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - began < time;) {
     const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool accepted = connect(handle, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    const bool accepted = connect(handle, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     close(handle);
     if (accepted)
       return true;
