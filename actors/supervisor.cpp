@@ -37,7 +37,10 @@ supervisor_state::~supervisor_state() {
 void supervisor_state::start(child& which) {
   which.stopping = false;
   which.handle = which.spec.start(self->system());
-  self->monitor(which.handle); // of an actor that has already ended too, the down message comes
+  // Of an actor that has already ended too, the down message comes. Who monitors first hears last: when the tree has
+  // ended, the broker of CAF's network has heard of every actor. What reaches that broker after its thread has ended is
+  // kept for ever, the sender with it, and CAF 0.17 waits for the thread of a detached sender.
+  self->monitor(which.handle);
   directory->up(which.spec.name, which.spec.kind, which.handle);
   if (config.on_start)
     config.on_start(which.spec.name, [this](const std::string& wanted) -> caf::actor {

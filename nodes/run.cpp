@@ -24,6 +24,8 @@ constexpr const char* component = "node";
 /// Tells the main thread that the tree has ended.
 const int signal_end = SIGRTMIN;
 constexpr int stop_deadline_s = 60;
+/// For what is left when the tree has ended.
+constexpr int end_deadline_s = 20;
 
 sigset_t set_of(std::initializer_list<int> signals) {
   sigset_t set;
@@ -126,16 +128,16 @@ int wait_for_end(node& running, reloader& reloads, ending& end) {
     running.stop();
   }
   const std::lock_guard lock{end.mutex};
-  if (!end.failure)
-    return exit_done;
-  // A thread that is stuck in a call to a database must not keep the process from ending.
-  std::thread{[] {
-    std::this_thread::sleep_for(std::chrono::seconds{20});
-    ::_exit(exit_escalated);
+  const int code = end.failure ? exit_escalated : exit_done;
+  // A thread that is stuck in a call to a database or a resolver must not keep the process from ending.
+  std::thread{[code] {
+    std::this_thread::sleep_for(std::chrono::seconds{end_deadline_s});
+    ::_exit(code);
   }}.detach();
-  log::error(component, "", "the supervision tree gave up: {}; exiting with {} for the service manager to restart",
-             *end.failure, exit_escalated);
-  return exit_escalated;
+  if (end.failure)
+    log::error(component, "", "the supervision tree gave up: {}; exiting with {} for the service manager to restart",
+               *end.failure, code);
+  return code;
 }
 
 } // namespace

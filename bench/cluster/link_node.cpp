@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <nlohmann/json.hpp>
 
@@ -232,7 +233,12 @@ int run(const options& chosen) {
   const auto links = std::make_shared<telemetry::link_board>();
   meter counted;
   caf::actor_system system{configuration};
+  caf::scoped_actor self{system};
   std::vector<caf::actor> all;
+  const auto watch = [&](const auto& child) {
+    self->monitor(child);
+    all.push_back(caf::actor_cast<caf::actor>(child));
+  };
   actors::agent_config config;
   config.me = {chosen.cluster, chosen.name, chosen.name + "-" + std::to_string(::getpid())};
   config.address = address_of(chosen.listen);
@@ -244,9 +250,9 @@ int run(const options& chosen) {
   config.directory = &directory;
   config.timeout = actors::link_silence_max(cluster);
   const auto agent = system.spawn(actors::agent, std::move(config));
-  all.push_back(caf::actor_cast<caf::actor>(agent));
+  watch(agent);
   const auto add = [&](const std::string& name, const auto& child) {
-    all.push_back(caf::actor_cast<caf::actor>(child));
+    watch(child);
     caf::anon_send(agent, messages::started_atom_v, name, caf::actor_cast<caf::strong_actor_ptr>(child));
   };
   if (chosen.write)
@@ -267,6 +273,9 @@ int run(const options& chosen) {
   print(counted);
   for (const auto& each : all)
     caf::anon_send_exit(each, caf::exit_reason::kill);
+  // As a supervisor does: the system may go when all have said that they have ended (see supervisor_state::start).
+  for (std::size_t i = 0; i < all.size(); ++i)
+    self->receive([](const caf::down_msg&) {});
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "actors/supervisor.hpp"
 #include "tests/support/actor_fixture.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -295,6 +296,21 @@ TEST_F(supervisor_test, announces_every_start) {
   EXPECT_EQ(announced, (events_list{"b without a", "a with a"}));
   crash("b");
   EXPECT_EQ(announced.back(), "b with a");
+}
+
+TEST_F(supervisor_test, hears_of_an_end_after_everybody_else_has) {
+  supervisor_config config;
+  // The first thing that others can do with a child.
+  config.on_start = [log = events, all = &scheduler()](const std::string&, const auto& find) {
+    find("a")->attach_functor([=] { log->push_back(all->has_job() ? "told already" : "not told yet"); });
+  };
+  const auto root = supervise(config, {child("a")});
+  testing::ended_at_scope_exit end{root};
+  crash("a");
+  const auto seen = take_events();
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), "not told yet"), 1);
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), "told already"), 0);
+  EXPECT_EQ(seen.back(), "+a");
 }
 
 // --- children that come and go
