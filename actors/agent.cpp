@@ -1,6 +1,7 @@
 #include "actors/agent.hpp"
 
 #include "actors/handles.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "core/assert.hpp"
 #include "telemetry/log.hpp"
 
@@ -9,7 +10,6 @@
 #include <caf/typed_response_promise.hpp>
 
 #include <algorithm>
-#include <charconv>
 
 namespace penstock::actors {
 
@@ -36,27 +36,6 @@ std::string reason_of(const caf::error& failure) {
 }
 
 std::string text_of(const neighbours::peer& peer) { return peer.host + ":" + std::to_string(peer.port); }
-
-/// "telemetry" and "0" of "telemetry/batch-writer/0".
-std::optional<std::pair<std::string, std::string>> parts_of(const std::string& name, const std::string& kind) {
-  const auto infix = "/" + kind + "/";
-  const auto at = name.rfind(infix);
-  if (at == std::string::npos)
-    return std::nullopt;
-  return std::pair{name.substr(0, at), name.substr(at + infix.size())};
-}
-
-std::optional<std::pair<std::string, std::uint32_t>> lane_of(const std::string& name) {
-  const auto parts = parts_of(name, "batch-writer");
-  if (!parts)
-    return std::nullopt;
-  const auto& digits = parts->second;
-  std::uint32_t number = 0;
-  if (const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-      failure != std::errc{} || end != digits.data() + digits.size())
-    return std::nullopt;
-  return std::pair{parts->first, number};
-}
 
 /// Answers once, from a thread of its own.
 caf::actor make_prober(caf::actor_system& system, std::function<result<std::string>()> probe) {
@@ -338,19 +317,18 @@ void agent_state::look_around() {
 void agent_state::on_started(const std::string& child, const caf::strong_actor_ptr& handle) {
   if (!handle)
     return;
-  if (const auto lane = lane_of(child)) {
+  if (const auto lane = lane_of_writer(child)) {
     const auto address = caf::actor_cast<caf::actor_addr>(handle);
     if (std::exchange(local[*lane], address) == address)
       return;
     self->monitor(handle);
     announce(*lane);
     tell_peers(*lane);
-  } else if (const auto shard = parts_of(child, "ingestor")) {
-    const auto& pipeline = shard->first;
-    if (!ingestors[pipeline].insert(caf::actor_cast<caf::actor_addr>(handle)).second)
+  } else if (const auto pipeline = pipeline_of_ingestor(child)) {
+    if (!ingestors[*pipeline].insert(caf::actor_cast<caf::actor_addr>(handle)).second)
       return;
     self->monitor(handle);
-    for (auto each = remote.lower_bound({pipeline, 0}); each != remote.end() && each->first.first == pipeline; ++each)
+    for (auto each = remote.lower_bound({*pipeline, 0}); each != remote.end() && each->first.first == *pipeline; ++each)
       if (const auto writer = writer_of(each->first))
         self->send(caf::actor_cast<ingestor_actor>(handle), writer_atom_v, each->first.second, writer,
                    version_of(each->first));

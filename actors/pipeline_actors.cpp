@@ -4,27 +4,60 @@
 
 #include <caf/send.hpp>
 
-#include <utility>
+#include <charconv>
+#include <string_view>
 #include <vector>
 
 namespace penstock::actors {
 
 using namespace messages;
 
+namespace {
+
+constexpr std::string_view writer_infix = "/batch-writer/";
+constexpr std::string_view ingestor_infix = "/ingestor/";
+
+/// What is before and behind the infix.
+std::optional<std::pair<std::string, std::string>> split_at(const std::string& name, std::string_view infix) {
+  const auto at = name.find(infix);
+  if (at == std::string::npos)
+    return std::nullopt;
+  return std::pair{name.substr(0, at), name.substr(at + infix.size())};
+}
+
+} // namespace
+
 std::string writer_name(const std::string& pipeline, std::uint32_t lane) {
-  return pipeline + "/batch-writer/" + std::to_string(lane);
+  return pipeline + std::string{writer_infix} + std::to_string(lane);
 }
 
 std::string ingestor_name(const std::string& pipeline, std::uint32_t shard) {
-  return pipeline + "/ingestor/" + std::to_string(shard);
+  return pipeline + std::string{ingestor_infix} + std::to_string(shard);
 }
 
-std::string retiring_name(const std::string& pipeline) { return pipeline + "/ingestor/retiring"; }
+std::string retiring_name(const std::string& pipeline) { return pipeline + std::string{ingestor_infix} + "retiring"; }
 
 std::string poller_name(const std::string& pipeline) { return pipeline + "/poller"; }
 
 std::string publisher_name(const std::string& pipeline, std::uint32_t shard) {
   return pipeline + "/publisher/" + std::to_string(shard);
+}
+
+std::optional<std::pair<std::string, std::uint32_t>> lane_of_writer(const std::string& name) {
+  const auto parts = split_at(name, writer_infix);
+  if (!parts)
+    return std::nullopt;
+  const auto& digits = parts->second;
+  std::uint32_t lane = 0;
+  if (const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), lane);
+      failure != std::errc{} || end != digits.data() + digits.size())
+    return std::nullopt;
+  return std::pair{parts->first, lane};
+}
+
+std::optional<std::string> pipeline_of_ingestor(const std::string& name) {
+  auto parts = split_at(name, ingestor_infix);
+  return parts ? std::optional{std::move(parts->first)} : std::nullopt;
 }
 
 supervisor_config::start_handler announce_writers(const std::string& pipeline, std::uint32_t shards,

@@ -4,6 +4,7 @@
 // are through, and at SIGTERM how many that were, in which time, at which cost.
 #include "actors/agent.hpp"
 #include "actors/links.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "record/frame.hpp"
 #include "security/tls_context.hpp"
 
@@ -256,9 +257,10 @@ int run(const options& chosen) {
     caf::anon_send(agent, messages::started_atom_v, name, caf::actor_cast<caf::strong_actor_ptr>(child));
   };
   if (chosen.write)
-    add("bench/batch-writer/0", system.spawn<caf::detached>(sink, chosen.demand, &counted));
+    add(actors::writer_name("bench", 0), system.spawn<caf::detached>(sink, chosen.demand, &counted));
   if (chosen.send)
-    add("bench/ingestor/0", system.spawn(source, make_frame(chosen.frame_records), chosen.frame_records, &counted));
+    add(actors::ingestor_name("bench", 0),
+        system.spawn(source, make_frame(chosen.frame_records), chosen.frame_records, &counted));
   caf::anon_send(agent, neighbours_of(chosen));
   std::vector<telemetry::link_status> seen;
   const timespec tick{0, 10'000'000};

@@ -1,5 +1,6 @@
 #include "actors/batch_writer.hpp"
 #include "actors/ingestor.hpp"
+#include "actors/pipeline_actors.hpp"
 #include "tests/support/cluster_fixture.hpp"
 #include "tests/support/memory_store.hpp"
 #include "tests/support/readings.hpp"
@@ -36,7 +37,7 @@ struct agent_test : ::testing::Test {
 
   caf::actor start_writer(testing::simulated_node& node, std::uint32_t demand_max = 10, std::uint32_t lane = 0) {
     batch_writer_config config;
-    config.name = "p/batch-writer/" + std::to_string(lane);
+    config.name = writer_name("p", lane);
     config.lane = lane;
     config.table = storage::table_of(pipeline);
     config.records_max = pipeline.batch.records_max;
@@ -50,7 +51,7 @@ struct agent_test : ::testing::Test {
 
   caf::actor start_ingestor(testing::simulated_node& node) {
     ingestor_config config;
-    config.name = "p/ingestor/0";
+    config.name = ingestor_name("p", 0);
     config.pipeline = pipeline;
     config.open_session = testing::scripted(broker);
     config.board = node.board.shard("p", 0);

@@ -1,6 +1,7 @@
 #include "fixture.hpp"
 
 #include "config/value.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <soci/mysql/soci-mysql.h>
 #include <soci/postgresql/soci-postgresql.h>
@@ -17,15 +18,8 @@ namespace penstock::storage::test {
 namespace {
 
 std::filesystem::path temporary_file() {
-  static const struct directory {
-    std::filesystem::path path;
-    directory() {
-      auto pattern = (std::filesystem::temp_directory_path() / "penstock-databases-XXXXXX").string();
-      path = mkdtemp(pattern.data());
-    }
-    ~directory() { std::filesystem::remove_all(path); }
-  } made;
-  return made.path / "test.db";
+  static const temporary_directory made;
+  return made.file("test.db");
 }
 
 const soci::backend_factory& factory_of(database_kind kind) {

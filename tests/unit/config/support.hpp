@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/load.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,34 +11,9 @@
 #include <map>
 #include <sstream>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace penstock::config::test {
-
-/// A directory of its own, removed at the end.
-class temporary_directory {
-public:
-  temporary_directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "penstock-config-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path write(const std::string& name, const std::string& text) const {
-    std::ofstream{path_ / name, std::ios::binary} << text;
-    return path_ / name;
-  }
-
-private:
-  std::filesystem::path path_;
-};
 
 /// Variables for ${...}; nothing of the real environment.
 inline load_options with(std::map<std::string, std::string> variables, std::string node = {}) {

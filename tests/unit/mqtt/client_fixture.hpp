@@ -4,13 +4,12 @@
 
 #include "mqtt/client.hpp"
 #include "mqtt/embedded_broker.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstdlib>
-#include <filesystem>
 #include <future>
 #include <map>
 #include <mutex>
@@ -24,24 +23,6 @@
 namespace penstock::mqtt {
 
 constexpr std::chrono::seconds patience{20};
-
-class temporary_directory {
-public:
-  temporary_directory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "penstock-mqtt-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
-private:
-  std::filesystem::path path_;
-};
 
 inline sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};

@@ -6,17 +6,16 @@
 #include "nodes/payload_generator.hpp"
 #include "nodes/row_key.hpp"
 #include "storage/store.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace penstock::nodes::test {
@@ -27,14 +26,9 @@ inline wall_time at_second(std::int64_t second) { return wall_time{std::chrono::
 
 class nodes_test : public testing::Test {
 protected:
-  nodes_test() {
-    std::string pattern = std::filesystem::temp_directory_path() / "penstock-nodes-XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-    configure(1883);
-  }
-  ~nodes_test() override { std::filesystem::remove_all(folder_); }
+  nodes_test() { configure(1883); }
 
-  std::filesystem::path file(const std::string& name) const { return folder_ / name; }
+  std::filesystem::path file(const std::string& name) const { return directory_.file(name); }
 
   void configure(std::uint16_t broker_port) {
     std::ofstream{file("penstock.yaml")} << "data: .\nbrokers: {main: {url: \"mqtt://127.0.0.1:" << broker_port
@@ -109,7 +103,7 @@ ingest:
   }
 
 private:
-  std::filesystem::path folder_;
+  temporary_directory directory_;
   config::configuration configuration_;
 };
 

@@ -5,16 +5,15 @@
 #include "core/types.hpp"
 #include "nodes/row_ledger.hpp"
 #include "storage/connection.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace penstock::nodes::test {
@@ -23,14 +22,9 @@ using namespace std::chrono_literals;
 
 class publish_test : public testing::Test {
 protected:
-  publish_test() {
-    std::string pattern = std::filesystem::temp_directory_path() / "penstock-publish-XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-    configure();
-  }
-  ~publish_test() override { std::filesystem::remove_all(folder_); }
+  publish_test() { configure(); }
 
-  std::filesystem::path file(const std::string& name) const { return folder_ / name; }
+  std::filesystem::path file(const std::string& name) const { return directory_.file(name); }
 
   void configure(std::uint16_t broker_port = 1883, const std::string& more = "", int qos = 2) {
     std::ofstream{file("penstock.yaml")} << "data: .\nbrokers: {main: {url: \"mqtt://127.0.0.1:" << broker_port
@@ -92,7 +86,7 @@ publish:
   }
 
 private:
-  std::filesystem::path folder_;
+  temporary_directory directory_;
   config::configuration configuration_;
 };
 

@@ -1,6 +1,7 @@
 #include "nodes/replace_file.hpp"
 #include "nodes/run_file.hpp"
 #include "nodes/text_difference.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,21 +16,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::filesystem::path temporary_folder() {
-  std::string name = (std::filesystem::temp_directory_path() / "penstock-file-XXXXXX").string();
-  return ::mkdtemp(name.data());
-}
-
 struct file_test : ::testing::Test {
-  file_test() { std::ofstream{file} << "one\n"; }
-  ~file_test() override { std::filesystem::remove_all(folder); }
-
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{folder}, {}));
   }
 
-  std::filesystem::path folder = temporary_folder();
-  std::filesystem::path file = folder / "p.yaml";
+  const temporary_directory directory;
+  const std::filesystem::path& folder = directory.path();
+  const std::filesystem::path file = directory.write("p.yaml", "one\n");
 };
 
 using replace_file_test = file_test;

@@ -1,11 +1,11 @@
 #include "security/tls_context.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <fstream>
-#include <unistd.h>
 
 namespace penstock::security {
 namespace {
@@ -14,12 +14,6 @@ using testing::HasSubstr;
 
 class tls_context_test : public testing::Test {
 protected:
-  tls_context_test() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "penstock-tls-XXXXXX").string();
-    directory = mkdtemp(pattern.data());
-  }
-  ~tls_context_test() override { std::filesystem::remove_all(directory); }
-
   /// A certificate signed by itself: its own CA.
   void make(const std::string& name) {
     const std::string command = "cd " + directory.string() +
@@ -27,7 +21,8 @@ protected:
                                 " -keyout " + name + ".key -out " + name + ".pem 2>openssl.log";
     ASSERT_EQ(std::system(command.c_str()), 0);
   }
-  std::filesystem::path directory;
+  const temporary_directory made;
+  const std::filesystem::path& directory = made.path();
 };
 
 TEST_F(tls_context_test, takes_ca_certificate_and_key) {

@@ -4,6 +4,7 @@
 #include "record/frame.hpp"
 #include "storage/sqlite_handle.hpp"
 #include "storage/store.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,22 +26,6 @@ inline bool operator==(const frame_outcome& left, const frame_outcome& right) {
 }
 
 namespace test {
-
-/// A directory that is gone afterwards.
-class temporary_directory {
-public:
-  temporary_directory() {
-    auto pattern = (std::filesystem::temp_directory_path() / "penstock-storage-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~temporary_directory() { std::filesystem::remove_all(path_); }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  std::filesystem::path file(const std::string& name) const { return path_ / name; }
-
-private:
-  std::filesystem::path path_;
-};
 
 /// Another program that has the file open.
 class other_program {
