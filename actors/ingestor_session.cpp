@@ -67,6 +67,7 @@ void ingestor_state::on_enlisted(const session_record& record) {
   if (session && wanted.epoch == 0 && !stale.empty())
     return; // opened while nobody kept a record: its next incarnation is unsubscribed
   wanted.epoch = record.epoch;
+  wanted.settled = record.settled;
   if (session) {
     if (settled)
       tell_settled(wanted);

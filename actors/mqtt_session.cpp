@@ -51,6 +51,7 @@ mqtt::client_options client_options_of(const session_request& request, const con
   options.broker = broker;
   options.client_id = request.record.client_id;
   options.clean_start = request.what == session_request::purpose::forget;
+  options.was_there = request.record.settled && request.what == session_request::purpose::receive;
   options.subscriptions = request.record.filters;
   options.subscription_qos = pipeline.qos;
   options.unsubscriptions = request.stale;

@@ -16,7 +16,8 @@ struct session_record {
   std::string table;                ///< that the pipeline writes
   std::vector<std::string> filters; ///< that it may be subscribed to, as sent ($share/... included)
   std::uint64_t epoch = 0;          ///< rises each time that somebody is to open the session
-  bool settled = false;             ///< the broker has confirmed: it is subscribed to these and no others
+  bool settled = false; ///< the broker has confirmed: it is subscribed to these and no others; in the answer
+                        ///< to who is to open it: it had, before this epoch
 
   friend bool operator==(const session_record&, const session_record&) = default;
 };

@@ -208,6 +208,7 @@ session_options client::impl::session_options_of(const client_options& options) 
   out.publish_window_max_3_1_1 = options.publish_window_max_3_1_1;
   out.packet_bytes_max = options.packet_bytes_max;
   out.shared = static_cast<bool>(options.may_dial);
+  out.was_there = options.was_there;
   out.on_request = options.on_request;
   out.release_by_caller = options.release_by_caller;
   out.publish_timeout = options.publish_timeout;

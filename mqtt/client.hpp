@@ -24,7 +24,7 @@ namespace penstock::mqtt {
 struct connection_state {
   bool connected = false;
   bool session_present = false;   ///< of the CONNACK
-  bool session_lost = false;      ///< session_present is 0 though this client had a session before in this process
+  bool session_lost = false;      ///< session_present is 0 though the broker had the session before
   std::uint8_t protocol = 0;      ///< 4: 3.1.1, 5: 5
   std::uint64_t connects = 0;     ///< so far
   std::optional<error> reason;    ///< why it is not connected; fatal: see its code
@@ -36,6 +36,7 @@ struct client_options {
   config::broker broker;
   std::string client_id;
   bool clean_start = false; ///< true: a session that ends with the connection
+  bool was_there = false;   ///< the broker has had the session, in a process before this one (mqtt/session.hpp)
   std::uint8_t subscription_qos = 1;
   std::vector<std::string> subscriptions;     ///< filters, as sent ($share/... included)
   std::vector<std::string> unsubscriptions;   ///< filters that the session may still have, and is to lose

@@ -20,7 +20,7 @@ error violation(std::string text) { return {errc::protocol_violation, std::move(
 
 } // namespace
 
-session::session(session_options options) : options_(std::move(options)) {
+session::session(session_options options) : options_(std::move(options)), had_session_(options_.was_there) {
   assert_that(options_.publish_window_max > 0 && options_.publish_window_max < subscribe_packet_id,
               "the publish window is between 1 and 65,534");
   assert_that(options_.publish_window_max_3_1_1 > 0, "the publish window of 3.1.1 is at least 1");

@@ -59,7 +59,7 @@ result<session_record> session_table::enlist(session_record wanted) {
       if (std::find(filters.begin(), filters.end(), each) == filters.end())
         filters.push_back(each);
   wanted.epoch = known->empty() ? 1 : known->front().epoch + 1;
-  wanted.settled = false;
+  wanted.settled = !known->empty() && known->front().settled;
   const auto shard = std::to_string(wanted.shard);
   const auto epoch = std::to_string(wanted.epoch);
   const auto text = literal(to_text(filters));

@@ -8,6 +8,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 using session_test = database_test;
@@ -54,6 +55,17 @@ TEST_F(session_test, what_is_enlisted_stays_until_it_is_settled) {
   ASSERT_TRUE(store->settle(confirmed));
   confirmed.settled = true;
   EXPECT_THAT(all(*opened()), ElementsAre(confirmed));
+}
+
+TEST_F(session_test, who_opens_it_again_hears_that_the_broker_has_had_it) {
+  auto store = prepared();
+  auto first = store->enlist(wanted({"a"}));
+  ASSERT_TRUE(first && store->settle(*first));
+  auto second = store->enlist(wanted({"a"}));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(second->settled);
+  ASSERT_THAT(all(*store), SizeIs(1));
+  EXPECT_FALSE(all(*store)[0].settled) << "not in this epoch";
 }
 
 TEST_F(session_test, one_that_was_enlisted_again_is_not_settled_by_who_had_it_before) {

@@ -54,7 +54,9 @@ public:
         now.filters.push_back(filter);
     now.epoch = known.epoch + 1;
     now.settled = false;
-    return known = now;
+    const bool was_settled = std::exchange(known, now).settled;
+    now.settled = was_settled;
+    return now;
   }
   result<void> settle(const session_record& confirmed) override {
     if (auto failure = next(database_->session_failures); failure.code != errc::none)

@@ -122,6 +122,14 @@ TEST(session, knows_that_the_broker_has_lost_its_session) {
   EXPECT_TRUE(broker.client().session_lost());
 }
 
+TEST(session, knows_that_the_broker_has_lost_what_an_earlier_process_had) {
+  peer broker;
+  broker.options.was_there = true;
+  broker.open();
+  broker.accept(false);
+  EXPECT_TRUE(broker.client().session_lost());
+}
+
 TEST(session, ends_over_what_a_broker_may_not_send) {
   struct expectation {
     std::string bytes;
