@@ -57,6 +57,8 @@ struct tls {
 };
 
 /// Processes that share the pipelines of one configuration.
+constexpr std::chrono::seconds lease_max{60};
+
 struct cluster {
   std::string name;
   std::string state;         ///< the database of nodes, shards and epochs

@@ -173,8 +173,8 @@ section describe_cluster(cluster& c) {
   return {
     setting{"name", &c.name, "The same on all its nodes; those of another cluster are refused."}.required(),
     {"state", &c.state, "Which of `databases` holds nodes, shards and epochs; without it the one of the pipelines."},
-    setting{"lease", &c.lease, "A node that cannot renew it for so long is dead, and others take over."}.between(1s,
-                                                                                                                 60s),
+    setting{"lease", &c.lease, "A node that cannot renew it for so long is dead, and others take over."}.between(
+      1s, lease_max),
     {"tls", describe_cluster_tls(c.tls), "Of the links between nodes. Required unless every address is loopback."},
   };
 }

@@ -5,6 +5,7 @@
 #include "storage/own_tables.hpp"
 #include "storage/transaction.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace penstock::storage {
@@ -52,6 +53,8 @@ private:
   std::string is_instance(const cluster_node& node) const {
     return "name = " + literal(node.name) + " AND instance = " + literal(node.instance);
   }
+  result<void> add_cluster_column();
+  result<std::vector<cluster_node>> read_nodes();
   result<void> join(const cluster_node& me, milliseconds lease);
   result<void> add_if_new(const shard_id& id);
   /// One statement in a transaction of its own; whether it met a row.
@@ -71,7 +74,7 @@ result<void> sql_cluster_state::prepare() {
   const std::array tables{
     std::pair{"penstock_nodes", "name " + key + " PRIMARY KEY, instance " + key + ", address " + key + ", http " + key +
                                   ", roles " + key + ", version " + key +
-                                  ", draining BIGINT NOT NULL, lease_until BIGINT NOT NULL"},
+                                  ", draining BIGINT NOT NULL, lease_until BIGINT NOT NULL"}, // and cluster, below
     std::pair{"penstock_shards", "pipeline " + key + ", shard BIGINT NOT NULL, node " + key + ", instance " + key +
                                    ", epoch BIGINT NOT NULL, pinned " + key + ", PRIMARY KEY (pipeline, shard)"},
   };
@@ -86,17 +89,44 @@ result<void> sql_cluster_state::prepare() {
         !made)
       return made;
   }
+  if (auto added = add_cluster_column(); !added)
+    return added;
   return changes->commit();
+}
+
+/// Versions up to 0.1 made the table without it, and write rows without it.
+result<void> sql_cluster_state::add_cluster_column() {
+  const auto there = database_->read_table("penstock_nodes");
+  if (!there)
+    return there.error();
+  if (std::any_of(there->columns.begin(), there->columns.end(),
+                  [](const auto& each) { return each.name == "cluster"; }))
+    return {};
+  return own_.change_schema("ALTER TABLE penstock_nodes ADD COLUMN cluster " + words().key_type +
+                            " NOT NULL DEFAULT ''");
 }
 
 /// A row of that name is ours, is dead and becomes ours, or is another's.
 result<void> sql_cluster_state::join(const cluster_node& me, milliseconds lease) {
+  const auto nodes = read_nodes();
+  if (!nodes)
+    return nodes.error();
+  if (auto others = strangers(*nodes, me.cluster); !others.empty())
+    return error{errc::fenced, others};
+  // Written before the database's clock went back: a dead node would count as alive until the clock is there again.
+  if (std::any_of(nodes->begin(), nodes->end(), [](const auto& node) { return node.lease_left > config::lease_max; })) {
+    const auto latest = words().now + " + " + std::to_string(std::chrono::microseconds{config::lease_max}.count());
+    if (auto cut =
+          database_->change("UPDATE penstock_nodes SET lease_until = " + latest + " WHERE lease_until > " + latest);
+        !cut)
+      return cut.error();
+  }
   const auto until = words().now + " + " + std::to_string(std::chrono::microseconds{lease}.count());
   const auto met = database_->change(
     "UPDATE penstock_nodes SET instance = " + literal(me.instance) + ", address = " + literal(me.address) +
     ", http = " + literal(me.http) + ", roles = " + literal(joined(me.roles)) + ", version = " + literal(me.version) +
-    ", lease_until = " + until + " WHERE name = " + literal(me.name) + " AND (instance = " + literal(me.instance) +
-    " OR lease_until <= " + words().now + ")");
+    ", cluster = " + literal(me.cluster) + ", lease_until = " + until + " WHERE name = " + literal(me.name) +
+    " AND (instance = " + literal(me.instance) + " OR lease_until <= " + words().now + ")");
   if (!met)
     return met.error();
   if (*met > 0)
@@ -117,10 +147,10 @@ result<void> sql_cluster_state::join(const cluster_node& me, milliseconds lease)
       !forgotten)
     return forgotten.error();
   const auto made = database_->change("INSERT INTO penstock_nodes (name, instance, address, http, roles, version,"
-                                      " draining, lease_until) VALUES (" +
+                                      " draining, lease_until, cluster) VALUES (" +
                                       literal(me.name) + ", " + literal(me.instance) + ", " + literal(me.address) +
                                       ", " + literal(me.http) + ", " + literal(joined(me.roles)) + ", " +
-                                      literal(me.version) + ", 0, " + until + ")");
+                                      literal(me.version) + ", 0, " + until + ", " + literal(me.cluster) + ")");
   return made ? result<void>{} : result<void>{made.error()};
 }
 
@@ -135,28 +165,39 @@ result<cluster_snapshot> sql_cluster_state::renew(const cluster_node& me, millis
   return read();
 }
 
-result<cluster_snapshot> sql_cluster_state::read() {
-  cluster_snapshot all;
+result<std::vector<cluster_node>> sql_cluster_state::read_nodes() {
+  std::vector<cluster_node> nodes;
   auto found = database_->read(
     "SELECT name, instance, address, http, roles, version, draining, lease_until - " + words().now +
-      " FROM penstock_nodes ORDER BY name",
+      ", cluster FROM penstock_nodes ORDER BY name",
     [&](auto row) {
-      all.nodes.push_back(
+      nodes.push_back(
         {std::string{row[0].text}, std::string{row[1].text}, std::string{row[2].text}, std::string{row[3].text},
          words_of(row[4].text), std::string{row[5].text}, row[6].text != "0",
-         std::chrono::floor<milliseconds>(std::chrono::microseconds{number_of<std::int64_t>(row[7].text)})});
+         std::chrono::floor<milliseconds>(std::chrono::microseconds{number_of<std::int64_t>(row[7].text)}),
+         std::string{row[8].text}});
     });
   if (!found)
     return found.error();
-  found = database_->read("SELECT pipeline, shard, node, instance, epoch, pinned FROM penstock_shards"
-                          " ORDER BY pipeline, shard",
-                          [&](auto row) {
-                            all.shards.push_back({{std::string{row[0].text}, number_of<std::uint32_t>(row[1].text)},
-                                                  std::string{row[2].text},
-                                                  std::string{row[3].text},
-                                                  number_of<std::uint64_t>(row[4].text),
-                                                  std::string{row[5].text}});
-                          });
+  return nodes;
+}
+
+result<cluster_snapshot> sql_cluster_state::read() {
+  cluster_snapshot all;
+  auto nodes = read_nodes();
+  if (!nodes)
+    return nodes.error();
+  all.nodes = *std::move(nodes);
+  auto found =
+    database_->read("SELECT pipeline, shard, node, instance, epoch, pinned FROM penstock_shards"
+                    " ORDER BY pipeline, shard",
+                    [&](auto row) {
+                      all.shards.push_back({{std::string{row[0].text}, number_of<std::uint32_t>(row[1].text)},
+                                            std::string{row[2].text},
+                                            std::string{row[3].text},
+                                            number_of<std::uint64_t>(row[4].text),
+                                            std::string{row[5].text}});
+                    });
   if (!found)
     return found.error();
   return all;
@@ -245,6 +286,16 @@ result<bool> sql_cluster_state::pin(const shard_id& shard, const std::string& no
 }
 
 } // namespace
+
+std::string strangers(const std::vector<cluster_node>& nodes, const std::string& cluster) {
+  const auto found = std::find_if(nodes.begin(), nodes.end(), [&](const auto& node) {
+    return node.lease_left.count() > 0 && !node.cluster.empty() && node.cluster != cluster;
+  });
+  if (found == nodes.end())
+    return {};
+  return "it is the state database of another cluster, '" + found->cluster + "', whose node '" + found->name +
+         "' is alive: give cluster '" + cluster + "' one of its own (`cluster.state`)";
+}
 
 result<std::unique_ptr<cluster_state>> open_cluster_state(const config::database& database) {
   auto opened = open_connection(database, access::read_write);

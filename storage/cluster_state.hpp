@@ -4,6 +4,8 @@
 //   penstock_nodes    one row a node: who it is, and until when its lease lasts
 //   penstock_shards   one row a shard: its owner and epoch
 //
+// Of one cluster at a time: two would take each other's shards.
+//
 // A process is an instance of its node: one that comes back under the same name is another. Nothing here decides who
 // shall own what (core/placement.hpp), and nothing here fences writes: each tracking database does that itself.
 #pragma once
@@ -32,6 +34,7 @@ struct cluster_node {
   std::string version;
   bool draining = false;                   ///< it is to give its shards away
   std::chrono::milliseconds lease_left{0}; ///< as read; not above 0: it is dead
+  std::string cluster = {};                ///< its name; empty: of a penstock that did not write it
   friend bool operator==(const cluster_node&, const cluster_node&) = default;
 };
 
@@ -62,7 +65,8 @@ public:
 
   /// Creates the tables where they are missing.
   virtual result<void> prepare() = 0;
-  /// Joins, or renews the lease, and reads everything. `fenced`: another instance has the name, and its lease lasts.
+  /// Joins, or renews the lease, and reads everything. `fenced`: another instance has the name, and its lease lasts; or
+  /// nodes of another cluster are alive there.
   virtual result<cluster_snapshot> renew(const cluster_node& me, std::chrono::milliseconds lease) = 0;
   virtual result<cluster_snapshot> read() = 0;
   /// Becomes the owner of a shard that is as `known`, with nobody or a dead instance as its owner: its new epoch.
@@ -77,6 +81,9 @@ public:
   virtual result<bool> drain(const std::string& node, bool draining) = 0;
   virtual result<bool> pin(const shard_id& shard, const std::string& node) = 0;
 };
+
+/// What is wrong where a living one of `nodes` belongs to another cluster; empty: none does.
+std::string strangers(const std::vector<cluster_node>& nodes, const std::string& cluster);
 
 /// Opens a connection.
 result<std::unique_ptr<cluster_state>> open_cluster_state(const config::database& database);

@@ -8,6 +8,7 @@ namespace penstock::storage::test {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -68,6 +69,47 @@ TEST_F(cluster_state_test, a_name_belongs_to_one_process_while_its_lease_lasts) 
   const auto back = mine->renew(node("a", "1"), 10s);
   ASSERT_FALSE(back);
   EXPECT_EQ(back.error().code, errc::fenced);
+}
+
+TEST_F(cluster_state_test, it_is_one_cluster_s_at_a_time) {
+  const auto of = [](const char* cluster, const char* name) {
+    auto made = node(name);
+    made.cluster = cluster;
+    return made;
+  };
+  const auto both = state();
+  got(both->renew(of("one", "a"), 10s));
+  const auto refused = both->renew(of("two", "b"), 10s);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::fenced);
+  EXPECT_THAT(refused.error().message, HasSubstr("another cluster, 'one', whose node 'a' is alive"));
+  auto seen = got(both->renew(of("one", "c"), 10s));
+  ASSERT_THAT(seen.nodes, SizeIs(2));
+  EXPECT_EQ(seen.nodes[1].cluster, "one");
+  expire("a");
+  expire("c"); // a cluster that is renamed while none of its nodes runs
+  EXPECT_THAT(got(both->renew(of("two", "b"), 10s)).nodes, SizeIs(3));
+}
+
+TEST_F(cluster_state_test, tables_of_an_older_penstock_are_taken_on) {
+  got(state()->renew(node("a"), 10s));
+  other().run("ALTER TABLE penstock_nodes DROP COLUMN cluster");
+  const auto newer = state();
+  auto mine = node("b");
+  mine.cluster = "one";
+  const auto seen = got(newer->renew(mine, 10s)); // of a nobody knows to which cluster it belongs
+  ASSERT_THAT(seen.nodes, SizeIs(2));
+  EXPECT_EQ(seen.nodes[0].cluster, "");
+  EXPECT_EQ(seen.nodes[1].cluster, "one");
+}
+
+TEST_F(cluster_state_test, no_lease_outlasts_a_clock_that_went_back) {
+  const auto mine = state();
+  got(mine->renew(node("a"), 10s));
+  expire("a", -60min);
+  const auto seen = got(mine->renew(node("b"), 10s));
+  EXPECT_LE(seen.nodes[0].lease_left, config::lease_max);
+  EXPECT_GT(seen.nodes[0].lease_left, 50s);
 }
 
 TEST_F(cluster_state_test, nodes_that_are_dead_for_long_are_forgotten_when_another_joins) {
