@@ -25,7 +25,11 @@ std::string reason_of(const caf::error& failure) {
   if (failure == caf::sec::request_timeout)
     return "no answer in time";
   if (failure == caf::sec::disconnect_during_handshake)
-    return "the connection ended during the handshake";
+    return "the connection ended during the handshake, as where one side does not take the other's certificate";
+  if (failure == caf::sec::cannot_open_port)
+    return "another process has the port, or the address is not this machine's";
+  if (failure == caf::sec::connection_timeout)
+    return "it was silent for too long";
   if (failure == caf::sec::cannot_connect_to_node && !failure.context().empty())
     return failure.context().get_as<std::string>(0);
   if (failure == caf::sec::cannot_connect_to_node)

@@ -155,7 +155,8 @@ void batch_writer_state::enqueue(std::unique_ptr<record::frame_view> frame, cons
 void batch_writer_state::ask(queued_frame& queued) {
   queued.asked = true;
   queued.checks = 0;
-  self->monitor(queued.from);
+  if (!find(queued.from.address())) // else it is watched already, and CAF would watch it twice
+    self->monitor(queued.from);
   send_urgent(self, queued.from, whole_atom_v, config.lane, queued.frame->chunk());
 }
 

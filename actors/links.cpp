@@ -72,6 +72,18 @@ std::optional<error> try_connect(const addrinfo& where, std::chrono::millisecond
   return code == 0 ? std::nullopt : std::optional{failure_of(code)};
 }
 
+using address_list = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+result<address_list> resolve(const std::string& host, std::uint16_t port, int flags) {
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  wanted.ai_flags = flags;
+  addrinfo* found = nullptr;
+  if (const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found); code != 0)
+    return error{errc::connection_refused, host + ": " + ::gai_strerror(code)};
+  return address_list{found, &::freeaddrinfo};
+}
+
 std::string text_of(const addrinfo& where) {
   std::array<char, NI_MAXHOST> text{};
   ::getnameinfo(where.ai_addr, where.ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST);
@@ -108,19 +120,31 @@ result<void> configure_links(caf::actor_system_config& system, const config::clu
   return {};
 }
 
+result<void> try_listen(const config::address& address) {
+  const auto addresses = resolve(address.host, address.port, AI_PASSIVE);
+  if (!addresses)
+    return error{errc::configuration, "cannot take links at " + addresses.error().message};
+  const auto& where = **addresses;
+  const socket_handle socket{::socket(where.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  const int yes = 1;
+  if (socket.get() >= 0 && ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
+      ::bind(socket.get(), where.ai_addr, where.ai_addrlen) == 0 && ::listen(socket.get(), 1) == 0)
+    return {};
+  const int code = errno;
+  return error{code == EADDRINUSE ? errc::address_in_use : errc::configuration,
+               "cannot take links at " + address.to_string() + ": " + std::generic_category().message(code)};
+}
+
 caf::io::middleman_actor link_manager(caf::actor_system& system, bool tls) {
   return tls ? system.openssl_manager().actor_handle() : system.middleman().actor_handle();
 }
 
 result<std::string> probe(const std::string& host, std::uint16_t port, std::chrono::milliseconds timeout) {
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found); code != 0)
-    return error{errc::connection_refused, host + ": " + ::gai_strerror(code)};
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
+  const auto addresses = resolve(host, port, 0);
+  if (!addresses)
+    return addresses.error();
   error last{errc::connection_refused, host + ": no address"};
-  for (const auto* each = found; each != nullptr; each = each->ai_next) {
+  for (const auto* each = addresses->get(); each != nullptr; each = each->ai_next) {
     const auto failure = try_connect(*each, timeout);
     if (!failure)
       return text_of(*each);

@@ -23,6 +23,9 @@ std::chrono::milliseconds link_silence_max(const config::cluster& cluster);
 /// cannot: `configuration`, naming the file.
 result<void> configure_links(caf::actor_system_config& system, const config::cluster& cluster);
 
+/// Whether links can be taken there: `address_in_use`, or `configuration` where it is no address of this machine.
+result<void> try_listen(const config::address& address);
+
 /// Who publishes and connects; it takes one connect after the other, so it is asked only for addresses that answer.
 caf::io::middleman_actor link_manager(caf::actor_system& system, bool tls);
 

@@ -80,7 +80,9 @@ result<void> membership_state::round() {
   // What was read is rounded down: a millisecond later it is over.
   if (const auto end = first_end(*seen, config.me.instance); end < next_look)
     next_look = end + std::chrono::milliseconds{1};
+  tell_of_others(*seen);
   drop_lost(*seen);
+  start_missing();
   auto followed = follow(*seen);
   lease_until = began + config.lease;
   config.held->renewed(began, lease_until, ours());
@@ -93,6 +95,24 @@ result<void> membership_state::round() {
   if (config.on_seen)
     config.on_seen(*seen);
   return {};
+}
+
+/// In the log: why shards move.
+void membership_state::tell_of_others(const storage::cluster_snapshot& seen) {
+  std::map<std::string, std::string> now;
+  for (const auto& node : seen.nodes)
+    if (node.name != config.me.name)
+      now[node.name] = node.lease_left.count() <= 0 ? "dead: its lease is over"
+                       : node.roles.empty()         ? "leaving"
+                       : node.draining              ? "draining"
+                                                    : "a member";
+  for (const auto& [node, unused] : others)
+    if (!now.contains(node))
+      log::info(component, config.me.name, "node {} has left", node);
+  for (const auto& [node, how] : now)
+    if (const auto before = others.find(node); before == others.end() || before->second != how)
+      log::info(component, config.me.name, "node {} is {}", node, how);
+  others = std::move(now);
 }
 
 /// The lease was over, and others have taken them.
@@ -144,8 +164,13 @@ void membership_state::take(storage::shard_owner owner, bool runs) {
   const auto id = owner.id;
   shards[id] = owned_shard{std::move(owner), {}};
   config.held->changed(ours());
-  if (!runs)
-    config.start(id);
+  shards[id].started = runs || config.start(id);
+}
+
+void membership_state::start_missing() {
+  for (auto& [id, shard] : shards)
+    if (!shard.started && !shard.stopping)
+      shard.started = config.start(id);
 }
 
 void membership_state::stop(owned_shard& shard) {
@@ -209,7 +234,7 @@ void membership_state::failed(const error& reason) {
   if (std::exchange(failing, true))
     return;
   if (reason.code == errc::fenced)
-    log::warning(component, config.me.name, "{}: nothing is taken before its lease is over", reason.message);
+    log::warning(component, config.me.name, "{}; nothing is taken while that is so", reason.message);
   else
     log::warning(component, config.me.name,
                  "{}; what runs goes on, nothing moves, and once the lease is over nothing "

@@ -30,7 +30,8 @@ struct membership_config {
   std::function<result<std::unique_ptr<storage::cluster_state>>()> open;
   std::function<std::vector<wanted_shard>()> wanted; ///< of the configuration in force
   std::shared_ptr<leases> held;
-  std::function<void(const storage::shard_id&)> start;
+  /// False: it cannot yet, and is called again.
+  std::function<bool(const storage::shard_id&)> start;
   /// Calls back, on any thread, when nothing of the shard runs here any more.
   std::function<void(const storage::shard_id&, std::function<void()> on_done)> stop;
   /// After each renewal; empty: nobody wants to know.
@@ -55,6 +56,7 @@ struct membership_state {
   struct owned_shard {
     storage::shard_owner owner;
     monotonic stopping_since;
+    bool started = false;
     bool stopping = false;
     bool stopped = false;
     bool lost = false; ///< another owns it: there is nothing to release
@@ -65,6 +67,7 @@ struct membership_state {
   std::chrono::milliseconds next_look{0};
   std::uint64_t timer = 0; ///< a check message with another number is not heard
   monotonic lease_until;
+  std::map<std::string, std::string> others; ///< how the other nodes were when they were last seen
   bool failing = false;
   bool joined = false;
   bool leaving = false;
@@ -74,8 +77,10 @@ struct membership_state {
   void on_exit();
   result<void> round();
   result<void> follow(const storage::cluster_snapshot& seen);
+  void tell_of_others(const storage::cluster_snapshot& seen);
   void drop_lost(const storage::cluster_snapshot& seen);
   void take(storage::shard_owner owner, bool runs);
+  void start_missing();
   void stop(owned_shard& shard);
   result<void> release_stopped();
   leases::shards ours() const;

@@ -196,6 +196,7 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   cluster::membership_config config;
   config.me.name = node.name;
   config.me.instance = instance;
+  config.me.cluster = configuration.cluster->name;
   config.me.address = node.address ? node.address->to_string() : "";
   config.me.http = node.http ? node.http->to_string() : "";
   for (const auto role : node.roles)
@@ -218,7 +219,7 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   };
   config.wanted = [this] { return cluster::shards_of(*in_force.load()); };
   config.held = leases;
-  config.start = [this](const storage::shard_id& shard) { start_shard(context(), shard); };
+  config.start = [this](const storage::shard_id& shard) { return start_shard(context(), shard); };
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(context(), shard, std::move(on_done));
   };
@@ -287,9 +288,13 @@ result<void> node::start(std::function<void(std::optional<std::string>)> on_end)
     last.push_back(agent_child(self.configuration, instance, self.board, self.directory));
     last.push_back(self.membership_child(instance)); // ended first, so that shards are given away while all still runs
   }
-  if (self.configuration.cluster)
+  if (self.configuration.cluster) {
+    // Its agent would try on and on, while shards that it takes stand still.
+    if (auto free = actors::try_listen(*self.configuration.node.address); !free)
+      return free;
     if (auto configured = actors::configure_links(self.system_configuration, *self.configuration.cluster); !configured)
       return configured;
+  }
   self.system.emplace(self.system_configuration);
   self.root = start_root(*self.system, self.context(), std::move(last));
   self.root->attach_functor([on_end = std::move(on_end)](const caf::error& reason) {

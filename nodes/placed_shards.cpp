@@ -16,10 +16,16 @@ void show(const node_context& context, const storage::shard_id& shard, bool here
 
 } // namespace
 
-void start_shard(const node_context& context, const storage::shard_id& shard) {
+bool start_shard(const node_context& context, const storage::shard_id& shard) {
   show(context, shard, true);
-  if (const auto supervisor = context.directory.find(cluster::pipeline_of(shard)))
-    actors::start_children(supervisor, children_of(context, shard));
+  const auto supervisor = context.directory.find(cluster::pipeline_of(shard));
+  if (!supervisor)
+    return false;
+  auto missing = children_of(context, shard);
+  std::erase_if(missing, [&](const auto& child) { return static_cast<bool>(context.directory.find(child.name)); });
+  if (!missing.empty())
+    actors::start_children(supervisor, std::move(missing));
+  return true;
 }
 
 void stop_shard(const node_context& context, const storage::shard_id& shard, std::function<void()> on_done) {

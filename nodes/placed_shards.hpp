@@ -8,8 +8,8 @@
 
 namespace penstock::nodes {
 
-/// A supervisor that is not there now asks for its children when it starts.
-void start_shard(const node_context& context, const storage::shard_id& shard);
+/// False: the pipeline's supervisor is being started, and may have asked for its children already; to be called again.
+bool start_shard(const node_context& context, const storage::shard_id& shard);
 /// `on_done` runs on whatever thread when nothing of it runs here any more; never where the pipeline's supervisor fails
 /// meanwhile.
 void stop_shard(const node_context& context, const storage::shard_id& shard, std::function<void()> on_done);

@@ -22,6 +22,7 @@ public:
     std::set<storage::shard_id> running;
     std::map<storage::shard_id, std::function<void()>> stopping; ///< those that are asked to, where `holds_back`
     bool holds_back = false;
+    bool can_start = true;
     std::uint64_t released = 0;
   };
 
@@ -52,7 +53,11 @@ public:
       return all;
     };
     config.held = me->held;
-    config.start = [me](const storage::shard_id& shard) { me->running.insert(shard); };
+    config.start = [me](const storage::shard_id& shard) {
+      if (me->can_start)
+        me->running.insert(shard);
+      return me->can_start;
+    };
     config.stop = [me](const storage::shard_id& shard, std::function<void()> on_done) {
       auto done = [me, shard, on_done = std::move(on_done)] {
         me->running.erase(shard);
@@ -94,6 +99,17 @@ TEST_F(membership_test, a_node_alone_owns_everything) {
   auto& a = join("a");
   EXPECT_THAT(a.running, SizeIs(10));
   EXPECT_TRUE(holds(a, 0));
+}
+
+TEST_F(membership_test, what_could_not_be_started_is_started_later) {
+  auto& a = join("a");
+  auto& b = join("b");
+  b.can_start = false; // its supervisors are being started
+  pass(3s);
+  EXPECT_THAT(b.running, IsEmpty());
+  b.can_start = true;
+  pass(2s);
+  expect_all_run_once({&a, &b});
 }
 
 TEST_F(membership_test, a_node_that_joins_gets_its_part_and_only_that_moves) {
@@ -287,7 +303,7 @@ TEST_F(membership_test, a_membership_that_is_restarted_leaves_what_runs_alone) {
   config.wanted = [] { return std::vector<wanted_shard>{{{"p", 0}, "ingest"}}; };
   config.held = held;
   std::set<storage::shard_id> stopped;
-  config.start = [&a](const storage::shard_id& shard) { a.running.insert(shard); };
+  config.start = [&a](const storage::shard_id& shard) { return a.running.insert(shard).second; };
   config.stop = [&stopped](const storage::shard_id& shard, const std::function<void()>&) { stopped.insert(shard); };
   a.actor = system.spawn(membership, config);
   settle();

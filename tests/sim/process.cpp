@@ -427,7 +427,10 @@ cluster::membership_config process::membership_configuration() {
   config.open = [this] { return world_.the_databases().open_state(*this); };
   config.wanted = [this] { return cluster::shards_of(configuration_); };
   config.held = leases_;
-  config.start = [this](const storage::shard_id& shard) { start_shard(shard); };
+  config.start = [this](const storage::shard_id& shard) {
+    start_shard(shard);
+    return true;
+  };
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(shard, std::move(on_done));
   };
