@@ -4,6 +4,7 @@
 #include "config/session_fate.hpp"
 #include "mqtt/client.hpp"
 #include "nodes/exit_codes.hpp"
+#include "security/tls_context.hpp"
 #include "storage/replication_slot.hpp"
 #include "storage/source.hpp"
 #include "storage/store.hpp"
@@ -159,6 +160,17 @@ int check(const check_options& options, std::ostream& out, std::ostream& err) {
   std::vector<config::problem> warnings;
   if (!load_or_report(options.config, options.node, configuration, err, &warnings))
     return exit_configuration;
+  const auto& node = configuration.node;
+  if (configuration.cluster && !node.name.empty()) {
+    if (!configuration.nodes.contains(node.name))
+      err << "warning: the file does not list node '" << node.name << "': `penstock run` needs its --address too\n";
+    // Whether certificate and key belong together, OpenSSL says.
+    if (const auto& tls = configuration.cluster->tls; !(tls == config::tls{}))
+      if (const auto context = security::client_context(tls); !context) {
+        err << "cluster.tls: " << context.error().message << '\n';
+        return exit_configuration;
+      }
+  }
   for (const auto& warning : warnings)
     err << "warning: " << warning.to_string() << '\n';
   const auto pipelines = configuration.ingest.size() + configuration.publish.size();

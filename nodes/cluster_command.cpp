@@ -49,6 +49,8 @@ std::optional<opened_cluster> open(const cluster_options& options, int& code, st
   auto seen = (*state)->read();
   if (!seen)
     return failed(seen.error());
+  if (const auto others = storage::strangers(seen->nodes, made.configuration.cluster->name); !others.empty())
+    return failed({errc::configuration, others});
   made.state = *std::move(state);
   made.seen = *std::move(seen);
   return std::optional{std::move(made)};
@@ -61,10 +63,15 @@ const cluster_node* find_node(const storage::cluster_snapshot& seen, const std::
 }
 
 /// Prints the nodes that there are where there is none of this name.
-const cluster_node* known_node(const storage::cluster_snapshot& seen, const std::string& name, std::ostream& err) {
+const cluster_node* known_node(const opened_cluster& opened, const std::string& name, std::ostream& err) {
+  const auto& seen = opened.seen;
   const auto* found = find_node(seen, name);
   if (found != nullptr)
     return found;
+  if (opened.configuration.nodes.contains(name)) {
+    err << "node '" << name << "' is not running; start it first\n";
+    return nullptr;
+  }
   std::vector<std::string> names;
   names.reserve(seen.nodes.size());
   for (const auto& each : seen.nodes)
@@ -139,7 +146,7 @@ int cluster_drain(const cluster_options& options, const std::string& node, bool 
   const auto opened = open(options, code, err);
   if (!opened)
     return code;
-  const auto* found = known_node(opened->seen, node, err);
+  const auto* found = known_node(*opened, node, err);
   if (found == nullptr)
     return exit_usage;
   auto drained = opened->state->drain(node, !undo);
@@ -154,7 +161,8 @@ int cluster_drain(const cluster_options& options, const std::string& node, bool 
   else
     out << node << " is draining: its " << shards_of_node(opened->seen, *found)
         << " shards go to other nodes, and none "
-        << "comes to it; `penstock cluster status` shows when it has none. Take it back with --undo\n";
+        << "comes to it, as long as others may own them; `penstock cluster status` shows when it has none. Take it "
+           "back with --undo\n";
   return exit_done;
 }
 
@@ -168,7 +176,7 @@ int cluster_move(const cluster_options& options, const std::string& shard, const
   if (!wanted)
     return exit_usage;
   const bool unpins = node == "-";
-  const auto* target = unpins ? nullptr : known_node(opened->seen, node, err);
+  const auto* target = unpins ? nullptr : known_node(*opened, node, err);
   if (!unpins && target == nullptr)
     return exit_usage;
   if (target != nullptr && std::find(target->roles.begin(), target->roles.end(), wanted->role) == target->roles.end()) {

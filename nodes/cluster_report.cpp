@@ -94,6 +94,8 @@ ordered_json describe(const cluster_node& node, const storage::cluster_snapshot&
           {"http", node.http},
           {"version", node.version},
           {"error", asked && !told ? ordered_json(answer->second.error().to_string()) : ordered_json{}},
+          {"ready", told ? member(*answer->second, "ready") : ordered_json{}},
+          {"not_ready", told ? member(*answer->second, "not_ready") : ordered_json{}},
           {"links", told ? member(member(*answer->second, "cluster"), "links") : ordered_json{}},
           {"pipelines", told ? pipelines_of(*answer->second) : ordered_json{}}};
 }
@@ -185,6 +187,9 @@ std::string nodes_text(const ordered_json& nodes) {
   for (const auto& node : nodes) {
     if (node["error"].is_string())
       text += "  " + text_of(node["name"]) + " does not say how it is: " + text_of(node["error"]) + "\n";
+    if (node["not_ready"].is_array())
+      for (const auto& reason : node["not_ready"])
+        text += "  NOT READY: " + text_of(node["name"]) + ": " + text_of(reason) + "\n";
     if (node["links"].is_object())
       for (const auto& [peer, link] : node["links"].items())
         if (member(link, "up") != true)
@@ -192,6 +197,12 @@ std::string nodes_text(const ordered_json& nodes) {
                   text_of(member(link, "reason")) + "\n";
   }
   return text;
+}
+
+/// Those of the file that have never joined, or have left.
+std::string not_running_text(const ordered_json& names) {
+  return names.empty() ? std::string{}
+                       : "  NOT RUNNING: " + config::list_of(names.get<std::vector<std::string>>()) + "\n";
 }
 
 std::string shards_text(const ordered_json& shards) {
@@ -265,9 +276,14 @@ ordered_json report_of(const config::configuration& configuration, const storage
   ordered_json nodes = ordered_json::array();
   for (const auto& node : seen.nodes)
     nodes.push_back(describe(node, seen, answers));
+  ordered_json not_running = ordered_json::array();
+  for (const auto& [name, unused] : configuration.nodes)
+    if (std::none_of(seen.nodes.begin(), seen.nodes.end(), [&](const auto& node) { return node.name == name; }))
+      not_running.push_back(name);
   return {{"cluster", configuration.cluster->name},
           {"state", configuration.cluster->state},
           {"nodes", nodes},
+          {"not_running", not_running},
           {"shards", shards_of(configuration, seen)}};
 }
 
@@ -280,8 +296,8 @@ std::string report_text(const ordered_json& report) {
   return fmt::format("cluster {}, state in database {}: {} of {} nodes alive, {} of {} shards owned\n",
                      text_of(report["cluster"]), text_of(report["state"]), count(nodes, "alive"), nodes.size(),
                      count(shards, "owned"), shards.size()) +
-         alarms_text(report) + "\n" + (nodes.empty() ? "  no node has joined yet\n" : nodes_text(nodes)) + "\n" +
-         shards_text(shards) + pipelines_text(nodes);
+         alarms_text(report) + "\n" + (nodes.empty() ? std::string{} : nodes_text(nodes)) +
+         not_running_text(report["not_running"]) + "\n" + shards_text(shards) + pipelines_text(nodes);
 }
 
 } // namespace penstock::nodes

@@ -147,7 +147,8 @@ result<data_lock> data_lock::acquire(const std::filesystem::path& folder) {
     const auto other = read_run_file(folder);
     return error{errc::connection_refused,
                  "another node" + (other ? " (process " + std::to_string(other->pid) + ")" : std::string{}) +
-                   " works in " + folder.string() + "; stop it, or give this one another `data`"};
+                   " works in " + folder.string() +
+                   "; stop it, or start this one under another name (--node; outside a cluster with another `data`)"};
   }
   return lock;
 }

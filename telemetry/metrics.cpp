@@ -146,8 +146,9 @@ void add_retirement(exposition& out, const snapshot& snapshot) {
 void add_writers(exposition& out, const snapshot& snapshot) {
   auto& state = out.gauge("penstock_writer_state", "1 for the state that the writer is in, 0 for the others");
   for (const auto& pipeline : snapshot.pipelines)
-    for (const auto one : {writer_state::running, writer_state::waiting, writer_state::stopped})
-      state.add({{"pipeline", pipeline.name}, {"state", std::string{name_of(one)}}}, pipeline.writer.state == one);
+    if (!pipeline.writers.empty()) // of a cluster's nodes not all have one
+      for (const auto one : {writer_state::running, writer_state::waiting, writer_state::stopped})
+        state.add({{"pipeline", pipeline.name}, {"state", std::string{name_of(one)}}}, pipeline.writer.state == one);
   add_by_pipeline(
     out.gauge("penstock_writer_alarm", "1 while a writer has been unable to write for longer than alarm_after"),
     snapshot, [](const pipeline_status& pipeline) { return std::uint64_t{pipeline.writer.alarm}; });

@@ -91,8 +91,11 @@ json of(const pipeline_status& pipeline) {
   json shards = json::array();
   for (const auto& shard : pipeline.shards)
     shards.push_back(of(shard));
-  json writer = of(pipeline.writer);
-  writer.erase("lane");
+  json writer = nullptr;
+  if (!pipeline.writers.empty()) {
+    writer = of(pipeline.writer);
+    writer.erase("lane");
+  }
   json writers = json::array();
   for (const auto& lane : pipeline.writers)
     writers.push_back(of(lane));

@@ -169,8 +169,8 @@ void print_pipeline(std::string& out, const std::string& name, const ordered_jso
   if (const auto& writers = object(pipeline, "writers"); writers.size() > 1)
     for (const auto& writer : writers)
       print_writer(out, writer, fmt::format("writer {}", whole(writer, "lane")));
-  else
-    print_writer(out, object(pipeline, "writer"), "writer");
+  else if (const auto& writer = object(pipeline, "writer"); !writer.empty())
+    print_writer(out, writer, "writer");
   print_equation(out, object(pipeline, "account"));
   table shards{1};
   shards.add({"shard", "in", "committed", "lag", "credit", "in flight", "unacknowledged", "connection"});
@@ -269,7 +269,7 @@ std::string print(const ordered_json& status) {
                     : fmt::format("  broker {} on port {}, pid {}\n", visible(name), whole(broker, "port"), pid);
   }
   const auto& cluster = object(status, "cluster");
-  if (!text(cluster, "reason").empty())
+  if (cluster.value("member", false) && !text(cluster, "reason").empty()) // else it is not ready, and that is said
     print_line(out, "the cluster: " + text(cluster, "reason"));
   for (const auto& [name, link] : object(cluster, "links").items())
     if (!link.value("up", false))

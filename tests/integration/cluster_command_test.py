@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import socket
 import sqlite3
+import subprocess
 import time
 import unittest
 
-from harness import Case, Node, free_port, run_command
+from harness import PENSTOCK, Case, Node, free_port, run_command, wait_until
 
 USAGE, UNAVAILABLE, BROKEN = 64, 69, 78
 
@@ -78,7 +80,7 @@ class ClusterCommand(Case):
         text = self.cluster("status").stdout
         self.assertIn("cluster plant-7, state in database state: 0 of 0 nodes alive, 0 of 4 shards owned", text)
         self.assertIn("NOBODY OWNS 2 of the shards that need the role ingest: no living node has that role", text)
-        self.assertIn("no node has joined yet", text)
+        self.assertIn("NOT RUNNING: a, b\n", text)
         self.assertEqual([shard["shard"] for shard in self.report()["shards"]],
                          ["T/0", "meters/0", "meters/1", "meters/batch-writer/0"])
 
@@ -186,6 +188,13 @@ class OneMachine(Case):
         self.assertEqual(len(ids), 3)
         again = run_command("run", "--config", self.file, "--node", "b", expect=UNAVAILABLE)
         self.assertIn(f"process {b.pid}", again.stderr)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            busy = run_command("run", "--config", self.file, "--node", "y", "--address", f"127.0.0.1:{port}", expect=UNAVAILABLE)
+        self.assertIn(f"cannot take links at 127.0.0.1:{port}: Address already in use", busy.stderr)
+        self.file.with_name("other.yaml").write_text(self.file.read_text().replace("plant-7", "plant-8"))
+        other = run_command("cluster", "drain", "a", "--config", self.file.with_name("other.yaml"), expect=BROKEN)
+        self.assertIn("the state database of another cluster, 'plant-7', whose node", other.stderr)
         x.stop()
         self.assertFalse((self.folder / "data" / "nodes" / "x" / "run.json").exists())
         self.assertTrue((self.folder / "data" / "nodes" / "b" / "run.json").exists())
@@ -201,6 +210,31 @@ class OneMachine(Case):
         done = run_command("tables", "remove", "U", "--config", self.file)
         for node in nodes:
             self.assertRegex(done.stdout, rf"process {node.pid}: publish.U removed")
+
+
+class SameMachine(Case):
+    """What CAF looks at is the same of both nodes, as in containers of two hosts: addresses, disks, and the process id."""
+
+    def test_nodes_of_the_same_process_id_link(self):
+        contained = ["unshare", "--pid", "--fork", "--kill-child"]
+        if subprocess.run([*contained, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("no namespaces of process ids here: root only")
+        script = self.folder / "contained"
+        script.write_text(f'#!/bin/sh\nexec {" ".join(contained)} {PENSTOCK} "$@"\n')
+        script.chmod(0o755)
+        config = self.folder / "cluster.yaml"
+        config.write_text(CLUSTER.format(port=free_port()))
+        for name in "ab":
+            self.keep(Node(self.folder, config, name, binary=script))
+            wait_until((self.folder / "data" / "nodes" / name / "run.json").exists, "the node is up")
+
+        def links() -> list[bool]:
+            report = json.loads(run_command("cluster", "status", "--json", "--config", config).stdout)
+            return [link["up"] for node in report["nodes"] for link in (node["links"] or {}).values()]
+
+        wait_until(lambda: links() == [True, True], "each has a link to the other")
+        for name in "ab":
+            self.assertEqual(json.loads((self.folder / "data" / "nodes" / name / "run.json").read_text())["pid"], 1)
 
 
 if __name__ == "__main__":

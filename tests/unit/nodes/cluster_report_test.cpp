@@ -24,7 +24,7 @@ storage::cluster_node node(const std::string& name, std::chrono::milliseconds le
 }
 
 const auto status_of_a = ordered_json::parse(R"({
-  "node": {"name": "a"},
+  "node": {"name": "a"}, "ready": false, "not_ready": ["telemetry/0 is not connected: refused"],
   "pipelines": {"telemetry": {"lag_ms": 12, "credit": 5000}},
   "publish": {"T": {"oldest_ms": 1500, "shards": [
     {"window": 100, "account": {"in_flight": 30}}, {"window": 10, "account": {"in_flight": 40}}]}},
@@ -39,11 +39,13 @@ TEST(cluster_report, has_what_the_nodes_say) {
   EXPECT_EQ(a["pipelines"]["telemetry"], ordered_json::parse(R"({"lag_ms": 12, "demand": 5000})"));
   EXPECT_EQ(a["pipelines"]["T"], ordered_json::parse(R"({"lag_ms": 1500, "demand": 70})"));
   EXPECT_EQ(a["error"], nullptr);
+  EXPECT_EQ(a["ready"], false);
   const auto& b = report["nodes"][1];
   EXPECT_EQ(b["links"], nullptr);
   EXPECT_THAT(b["error"].get<std::string>(), HasSubstr("silent"));
   const auto text = report_text(report);
   EXPECT_THAT(text, HasSubstr("1 of 2 up"));
+  EXPECT_THAT(text, HasSubstr("NOT READY: a: telemetry/0 is not connected: refused\n"));
   EXPECT_THAT(text, HasSubstr("LINK DOWN: a to c: no\\nanswer\n"));
   EXPECT_THAT(text, HasSubstr("b does not say how it is: timed_out"));
   EXPECT_THAT(text, HasSubstr("  T          a     1,500 ms  70\n"));
