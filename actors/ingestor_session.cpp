@@ -94,6 +94,7 @@ void ingestor_state::open_session(std::vector<std::string> stale) {
   handlers.on_settled = [me](const std::string& refused) { caf::anon_send(me, settled_atom_v, refused); };
   handlers.on_drained = [me] { caf::anon_send(me, drained_atom_v); };
   before = ledger.received();
+  config.board->disconnected("connecting");
   session = config.open_session({wanted, std::move(stale), purpose}, std::move(handlers));
   if (paused)
     session->pause({});

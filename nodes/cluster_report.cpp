@@ -278,7 +278,8 @@ ordered_json report_of(const config::configuration& configuration, const storage
     nodes.push_back(describe(node, seen, answers));
   ordered_json not_running = ordered_json::array();
   for (const auto& [name, unused] : configuration.nodes)
-    if (std::none_of(seen.nodes.begin(), seen.nodes.end(), [&](const auto& node) { return node.name == name; }))
+    if (std::none_of(seen.nodes.begin(), seen.nodes.end(),
+                     [wanted = &name](const auto& node) { return node.name == *wanted; }))
       not_running.push_back(name);
   return {{"cluster", configuration.cluster->name},
           {"state", configuration.cluster->state},

@@ -89,7 +89,7 @@ std::uint64_t shard_board::begin(std::string_view reason) {
   std::lock_guard lock{mutex_};
   drop_in_flight(reason);
   status_.connection.connected = false;
-  status_.connection.reason = "starting";
+  status_.connection.reason = "waits for the answer of a batch-writer";
   return ++incarnation_;
 }
 

@@ -88,8 +88,11 @@ TEST_F(demand_test, no_session_is_opened_before_the_database_is) {
   ingestor = spawn_ingestor(broker);
   settle();
   EXPECT_FALSE(broker->open);
+  const auto reason = [this] { return board.snapshot().pipelines.at(0).shards.at(0).connection.reason; };
+  EXPECT_EQ(reason(), "waits for the answer of a batch-writer");
   send_from(writer, messages::attached{0, "installation", 5});
   settle();
+  EXPECT_EQ(reason(), "connecting");
   EXPECT_TRUE(broker->started);
   ASSERT_EQ(broker->requests.size(), 1u);
   EXPECT_EQ(broker->requests.front().record.client_id, "penstock-installation-p-1-0");
