@@ -58,7 +58,7 @@ struct session_options {
   /// Others may use the session between two connections: what a packet id of before stood for, it may stand for no
   /// more. Without, a QoS 2 message whose PUBREC was lost is not delivered twice; with it, it is.
   bool shared = false;
-  bool was_there = false;  ///< the broker has had the session, in a process before this one: without it, it is lost
+  bool was_there = false;  ///< a process before this one had the session: if the broker has it no more, it is lost
   bool on_request = false; ///< after a CONNACK nothing is published, resumed or released before `proceed`
   bool release_by_caller = false;               ///< PUBREL is sent by release_published alone
   std::chrono::milliseconds publish_timeout{0}; ///< for the answer to a PUBLISH or PUBREL that is written; 0: for ever

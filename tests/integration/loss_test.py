@@ -96,6 +96,22 @@ class Loss(Case):
                 self.assertEqual((verdict["stored"], verdict["repeated"]), (2_000, 0))
                 self.assertEqual(node.stop(), 0)
 
+    def test_a_broker_that_has_forgotten_its_sessions_while_no_node_ran(self):
+        broker = self.mosquitto()
+        config = self.configure(broker)
+        node = self.node(config).ready()
+        self.assertEqual(node.stop(), 0)
+        node = self.node(config).ready()
+        self.assertEqual([shard["sessions_lost"] for shard in node.pipeline()["shards"]], [0, 0])
+        self.assertEqual(node.stop(), 0)
+        broker.stop()
+        (broker.folder / "mosquitto.db").unlink()
+        broker.start()
+        node = self.node(config).ready()
+        self.assertEqual([shard["sessions_lost"] for shard in node.pipeline()["shards"]], [1, 1])
+        self.assertIn("the broker has forgotten this shard's session", node.log.read_text())
+        self.assertEqual(node.stop(), 0)
+
     def test_repeated_messages_are_counted_as_duplicates(self):
         broker = self.mosquitto()
         config = self.configure(broker)
