@@ -15,7 +15,7 @@
 
 namespace penstock::actors {
 
-/// A peer that is silent for so long is lost, and a dial that takes longer has failed: the lease, but not less than 3
+/// A peer that is silent for so long is lost, and a dial that takes longer has failed: the lease, but not less than 5
 /// s. Nothing that is promised waits for it: when a hung node's lease is over, others own its lanes and say so.
 std::chrono::milliseconds link_silence_max(const config::cluster& cluster);
 

@@ -22,7 +22,7 @@ constexpr int renewals = 3;
 std::chrono::milliseconds first_end(const storage::cluster_snapshot& seen, const std::string& instance) {
   auto first = std::chrono::milliseconds::max();
   for (const auto& node : seen.nodes)
-    if (node.instance != instance && node.lease_left.count() > 0)
+    if (node.instance != instance && node.is_alive())
       first = std::min(first, node.lease_left);
   return first;
 }
@@ -102,10 +102,10 @@ void membership_state::tell_of_others(const storage::cluster_snapshot& seen) {
   std::map<std::string, std::string> now;
   for (const auto& node : seen.nodes)
     if (node.name != config.me.name)
-      now[node.name] = node.lease_left.count() <= 0 ? "dead: its lease is over"
-                       : node.roles.empty()         ? "leaving"
-                       : node.draining              ? "draining"
-                                                    : "a member";
+      now[node.name] = !node.is_alive()     ? "dead: its lease is over"
+                       : node.roles.empty() ? "leaving"
+                       : node.draining      ? "draining"
+                                            : "a member";
   for (const auto& [node, unused] : others)
     if (!now.contains(node))
       log::info(component, config.me.name, "node {} has left", node);

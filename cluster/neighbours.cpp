@@ -12,7 +12,7 @@ messages::neighbours_ptr neighbours_of(const storage::cluster_snapshot& seen, co
   auto known = std::make_shared<messages::neighbours>();
   for (const auto& node : seen.nodes) {
     const auto address = config::parse_address(node.address);
-    if (node.instance != instance && node.lease_left.count() > 0 && address)
+    if (node.instance != instance && node.is_alive() && address)
       known->peers.push_back({node.name, node.instance, address->host, address->port});
   }
   for (const auto& [id, epoch] : ours)

@@ -13,8 +13,6 @@ using storage::shard_owner;
 
 namespace {
 
-bool is_alive(const cluster_node& node) { return node.lease_left.count() > 0; }
-
 bool has_role(const cluster_node& node, const std::string& role) {
   return std::find(node.roles.begin(), node.roles.end(), role) != node.roles.end();
 }
@@ -25,7 +23,7 @@ public:
   candidates(const std::vector<cluster_node>& nodes, const std::string& role) {
     for (const bool draining : {false, true}) {
       for (const auto& node : nodes)
-        if (is_alive(node) && has_role(node, role) && node.draining == draining)
+        if (node.is_alive() && has_role(node, role) && node.draining == draining)
           names_.push_back(node.name);
       if (!names_.empty())
         break;
@@ -52,7 +50,7 @@ plan plan_of(const storage::cluster_snapshot& seen, const std::string& instance,
   std::set<std::string> living; ///< instances
   std::string me;
   for (const auto& node : seen.nodes)
-    if (is_alive(node)) {
+    if (node.is_alive()) {
       living.insert(node.instance);
       if (node.instance == instance)
         me = node.name;

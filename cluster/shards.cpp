@@ -36,7 +36,7 @@ std::vector<wanted_shard> shards_of(const config::configuration& configuration) 
 std::set<storage::shard_id> shards_of_others(const storage::cluster_snapshot& seen, const std::string& instance) {
   std::set<std::string> alive;
   for (const auto& node : seen.nodes)
-    if (node.instance != instance && node.lease_left.count() > 0)
+    if (node.instance != instance && node.is_alive())
       alive.insert(node.instance);
   std::set<storage::shard_id> all;
   for (const auto& shard : seen.shards)

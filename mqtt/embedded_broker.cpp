@@ -1,16 +1,15 @@
 #include "mqtt/embedded_broker.hpp"
 
-#include <arpa/inet.h>
+#include "mqtt/loopback_socket.hpp"
+
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <fstream>
-#include <netinet/in.h>
 #include <optional>
 #include <signal.h>
 #include <spawn.h>
 #include <sstream>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <system_error>
 #include <thread>
@@ -47,43 +46,6 @@ std::optional<fs::path> find_mosquitto() {
   }
   return std::nullopt;
 }
-
-class loopback_socket {
-public:
-  loopback_socket() : handle_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
-  ~loopback_socket() {
-    if (handle_ >= 0)
-      close(handle_);
-  }
-  loopback_socket(const loopback_socket&) = delete;
-  loopback_socket& operator=(const loopback_socket&) = delete;
-
-  bool connect_to(std::uint16_t port) {
-    sockaddr_in address = loopback(port);
-    return connect(handle_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  }
-  /// A port that is free now; 0: none.
-  std::uint16_t free_port() {
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    if (bind(handle_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        getsockname(handle_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-      return 0;
-    return ntohs(address.sin_port);
-  }
-
-private:
-  static sockaddr_in loopback(std::uint16_t port) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    return address;
-  }
-  int handle_;
-};
-
-bool accepts_connections(std::uint16_t port) { return loopback_socket{}.connect_to(port); }
 
 /// The arguments of a process, empty when it does not run (or has died and is not reaped).
 std::vector<std::string> arguments_of(pid_t pid) {
@@ -200,7 +162,7 @@ bool embedded_broker::impl::adopt() {
   child = false;
   const std::uint16_t listens_on = configured_port();
   const bool right_port = options.port == 0 || options.port == listens_on;
-  if (right_port && listens_on != 0 && accepts_connections(listens_on)) {
+  if (right_port && listens_on != 0 && loopback_socket{}.connect_to(listens_on)) {
     port = listens_on;
     return true;
   }
@@ -276,7 +238,7 @@ result<void> embedded_broker::impl::await() {
       return error{errc::connection_refused, "mosquitto ended at its start: " + tail_of(log_file)};
     // Before its pid file it has not begun. It opens its listeners after that, one after the other, this one first;
     // should another process have taken the port since we looked, it ends, and whoever supervises it starts it anew.
-    if (orphan() == pid && accepts_connections(port))
+    if (orphan() == pid && loopback_socket{}.connect_to(port))
       return {};
     if (steady_clock::now() > deadline) {
       signal_and_wait(1s);
@@ -317,7 +279,7 @@ result<std::uint16_t> embedded_broker::start() {
   else if (self.port == 0)
     self.port = loopback_socket{}.free_port();
   // Another's listener would answer in place of a mosquitto that is still about to fail.
-  if (accepts_connections(self.port))
+  if (loopback_socket{}.connect_to(self.port))
     return error{errc::address_in_use, "another process listens on 127.0.0.1:" + std::to_string(self.port) +
                                          " (Address already in use); choose another port"};
   fs::remove(self.pid_file, failure);

@@ -114,7 +114,7 @@ std::size_t shards_of_node(const storage::cluster_snapshot& seen, const cluster_
 
 /// Why a pin changes nothing for now; empty: it does.
 std::string obstacle(const cluster_node& node) {
-  if (node.lease_left.count() <= 0)
+  if (!node.is_alive())
     return "; it is dead, so that others own the shard until it is back";
   return node.draining ? "; it is draining, so that others own the shard until `cluster drain " + node.name + " --undo`"
                        : std::string{};

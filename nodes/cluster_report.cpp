@@ -23,8 +23,6 @@ using storage::cluster_node;
 
 constexpr auto patience = 2s;
 
-bool is_alive(const cluster_node& node) { return node.lease_left.count() > 0; }
-
 /// Where to ask: a node that listens everywhere is asked at the host of its links.
 std::string url_of(const cluster_node& node) {
   auto http = config::parse_address(node.http);
@@ -85,11 +83,11 @@ ordered_json describe(const cluster_node& node, const storage::cluster_snapshot&
   const auto owned = std::count_if(seen.shards.begin(), seen.shards.end(),
                                    [&](const auto& each) { return each.instance == node.instance; });
   return {{"name", node.name},
-          {"alive", is_alive(node)},
+          {"alive", node.is_alive()},
           {"lease_left_ms", node.lease_left.count()},
           {"draining", node.draining},
           {"roles", node.roles},
-          {"shards", is_alive(node) ? owned : 0},
+          {"shards", node.is_alive() ? owned : 0},
           {"address", node.address},
           {"http", node.http},
           {"version", node.version},
@@ -112,7 +110,7 @@ ordered_json describe(const storage::shard_owner& shard, const std::string& role
 ordered_json shards_of(const config::configuration& configuration, const storage::cluster_snapshot& seen) {
   std::set<std::string> living; ///< instances
   for (const auto& node : seen.nodes)
-    if (is_alive(node))
+    if (node.is_alive())
       living.insert(node.instance);
   std::map<storage::shard_id, std::pair<storage::shard_owner, std::string>> all; ///< with the role
   for (const auto& owner : seen.shards)
@@ -263,7 +261,7 @@ std::string alarms_text(const ordered_json& report) {
 node_answers ask_nodes(const std::vector<cluster_node>& nodes) {
   std::vector<std::pair<std::string, std::future<result<ordered_json>>>> asked;
   for (const auto& node : nodes)
-    if (is_alive(node) && !node.http.empty())
+    if (node.is_alive() && !node.http.empty())
       asked.emplace_back(node.name, std::async(std::launch::async, [&node] { return ask(node); }));
   node_answers answers;
   for (auto& [name, answer] : asked)

@@ -289,7 +289,7 @@ result<bool> sql_cluster_state::pin(const shard_id& shard, const std::string& no
 
 std::string strangers(const std::vector<cluster_node>& nodes, const std::string& cluster) {
   const auto found = std::find_if(nodes.begin(), nodes.end(), [&](const auto& node) {
-    return node.lease_left.count() > 0 && !node.cluster.empty() && node.cluster != cluster;
+    return node.is_alive() && !node.cluster.empty() && node.cluster != cluster;
   });
   if (found == nodes.end())
     return {};

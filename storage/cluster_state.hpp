@@ -33,8 +33,10 @@ struct cluster_node {
   std::vector<std::string> roles;
   std::string version;
   bool draining = false;                   ///< it is to give its shards away
-  std::chrono::milliseconds lease_left{0}; ///< as read; not above 0: it is dead
+  std::chrono::milliseconds lease_left{0}; ///< as read
   std::string cluster = {};                ///< its name; empty: of a penstock that did not write it
+
+  bool is_alive() const { return lease_left.count() > 0; }
   friend bool operator==(const cluster_node&, const cluster_node&) = default;
 };
 

@@ -4,6 +4,7 @@
 
 #include "mqtt/client.hpp"
 #include "mqtt/embedded_broker.hpp"
+#include "mqtt/loopback_socket.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <gtest/gtest.h>
@@ -13,44 +14,25 @@
 #include <future>
 #include <map>
 #include <mutex>
-#include <netinet/in.h>
 #include <string>
-#include <sys/socket.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace penstock::mqtt {
 
 constexpr std::chrono::seconds patience{20};
 
-inline sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
-
 /// A port on loopback that is free now.
 inline std::uint16_t free_port() {
-  const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  auto address = loopback(0);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(bind(handle, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  close(handle);
-  return ntohs(address.sin_port);
+  const auto port = loopback_socket{}.free_port();
+  EXPECT_NE(port, 0);
+  return port;
 }
 
 /// Whether somebody listens at a port of loopback, or begins to in this time.
 inline bool accepts_within(std::uint16_t port, std::chrono::milliseconds time) {
-  const auto address = loopback(port);
   for (const auto began = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - began < time;) {
-    const int handle = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool accepted = connect(handle, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    close(handle);
-    if (accepted)
+    if (loopback_socket{}.connect_to(port))
       return true;
     std::this_thread::sleep_for(std::chrono::milliseconds{5});
   }
