@@ -5,6 +5,7 @@ The tests insert with the database's own client and receive with a client of the
 
 import collections
 import json
+import os
 import pathlib
 import signal
 import sqlite3
@@ -106,6 +107,21 @@ class Sqlite:
             return "\n".join("|".join(map(str, row)) for row in rows)
         finally:
             db.close()
+
+    def pause(self, node: Node):
+        """Stops a node as a machine that hangs, while it does not write: one that does keeps the file locked for all others."""
+        while True:
+            node.signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, node.pid, os.WSTOPPED)  # all of its threads
+            db = sqlite3.connect(self.path, timeout=2, isolation_level=None)
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                node.signal(signal.SIGCONT)
+                time.sleep(0.05)
+            finally:
+                db.close()
 
 
 CREATE = {
@@ -357,7 +373,7 @@ class OnSqlite(ExactlyOnce, PublishCase):
         feeding = self.feed(10_000, 10)
         time.sleep(2)
         zombie = self.current
-        zombie.signal(signal.SIGSTOP)
+        self.plant.server.pause(zombie)
         successor_folder = self.folder / "successor"
         successor_folder.mkdir()
         config = self.configure_publish(self.plant.server, self.broker.port, data="./successor/data", name="successor.yaml")
