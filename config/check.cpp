@@ -171,8 +171,11 @@ void resolve(configuration& c, const load_options& options, findings& problems) 
   resolve_node(c, options, problems);
   for (auto& entry : c.brokers)
     resolve_broker(entry.second, problems);
-  for (auto& entry : c.databases)
-    resolve_database(entry.second, c.data, problems);
+  const auto lease = c.cluster.value_or(cluster{}).lease;
+  for (auto& [name, database] : c.databases) {
+    resolve_database(database, c.data, problems);
+    database.transaction_idle_max = std::min(lease, database.statement_timeout);
+  }
   for (auto& [name, pipeline] : c.ingest)
     resolve_lag_warning(pipeline.lag_warning, "ingest." + name, c.alerts, problems);
   for (auto& [name, pipeline] : c.publish)

@@ -123,8 +123,11 @@ struct database {
   milliseconds busy_timeout{5'000};       ///< how long one attempt waits for a lock
   milliseconds connect_timeout{10'000};   ///< for the connection and the log-in together
   milliseconds statement_timeout{30'000}; ///< a server that answers later is taken for dead
-  milliseconds alarm_after{60'000};       ///< an outage that lasts longer is an alarm
-  std::uint16_t connections_max = 50;     ///< of one node
+  /// A server ends a transaction that does nothing for longer: its client hangs, or its machine is gone, and its locks
+  /// would hold up whoever takes over. Not a setting: the cluster's lease, and never more than statement_timeout.
+  milliseconds transaction_idle_max{3'000};
+  milliseconds alarm_after{60'000};   ///< an outage that lasts longer is an alarm
+  std::uint16_t connections_max = 50; ///< of one node
   friend bool operator==(const database&, const database&) = default;
 };
 

@@ -8,9 +8,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
-/// A server ends a transaction that does nothing for longer than its statements may take.
+/// A server ends a transaction that does nothing for long.
 config::database patient(config::database database, std::chrono::milliseconds late_for) {
-  database.statement_timeout += late_for;
+  database.transaction_idle_max += late_for;
   return database;
 }
 

@@ -119,11 +119,13 @@ void look_at_version(server& made) {
 
 std::string settings_sql(const server& made, const config::database& settings) {
   const auto lock_seconds = std::to_string(seconds_of(settings.busy_timeout));
+  const auto idle_seconds = std::to_string(seconds_of(settings.transaction_idle_max));
   // NO_AUTO_VALUE_ON_ZERO: a zero stays one in an AUTO_INCREMENT column.
   return "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
          "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1,"
          " innodb_lock_wait_timeout = " +
          lock_seconds + ", lock_wait_timeout = " + lock_seconds + ", " +
+         (made.is_mariadb ? "idle_transaction_timeout = " + idle_seconds + ", " : "") +
          limit_setting(made, settings.statement_timeout);
 }
 

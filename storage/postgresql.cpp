@@ -102,9 +102,9 @@ std::string begin_sql(const config::database& settings) {
   const auto limit = [](std::chrono::milliseconds time) {
     return std::to_string(std::max<std::int64_t>(1, time.count()));
   };
-  const auto statement = limit(settings.statement_timeout);
-  auto sql = "BEGIN" + set("statement_timeout", statement) + set("lock_timeout", limit(settings.busy_timeout)) +
-             set("idle_in_transaction_session_timeout", statement);
+  auto sql = "BEGIN" + set("statement_timeout", limit(settings.statement_timeout)) +
+             set("lock_timeout", limit(settings.busy_timeout)) +
+             set("idle_in_transaction_session_timeout", limit(settings.transaction_idle_max));
   switch (settings.synchronous) {
   case config::synchronous::full: break; // as the server, the database or the role says
   case config::synchronous::normal: sql += set("synchronous_commit", "local"); break;

@@ -1,5 +1,6 @@
 // Several connections at work in one table.
 #include "fixture.hpp"
+#include "storage/connection.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -43,6 +44,28 @@ TEST_F(contention_test, a_row_that_another_program_holds_is_busy_in_time_and_the
   EXPECT_GE(waited, settings().busy_timeout - 100ms);
   EXPECT_LE(waited, settings().busy_timeout + 3s);
   EXPECT_EQ(write_one(*target, *frame), (frame_outcome{9, 1, 0}));
+}
+
+TEST_F(contention_test, a_transaction_that_hangs_is_ended_by_the_server) {
+  if (kind() == database_kind::sqlite)
+    GTEST_SKIP() << "there is no server";
+  auto target = prepared();
+  write_one(*target, *frame_of({{.time = 1}}));
+  auto impatient = settings();
+  impatient.transaction_idle_max = 1s;
+  auto hanging = open_connection(impatient, access::read_write);
+  ASSERT_TRUE(hanging);
+  ASSERT_TRUE((*hanging)->begin());
+  ASSERT_TRUE((*hanging)->change("UPDATE readings SET battery = 60"));
+  const auto began = std::chrono::steady_clock::now();
+  std::atomic<int> retries = 0;
+  EXPECT_EQ(write_until_done(*target, *frame_of(series(0, 10)), retries), 9u);
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 500ms);
+  EXPECT_LE(std::chrono::steady_clock::now() - began, 5s);
+  const auto committed = (*hanging)->commit();
+  ASSERT_FALSE(committed);
+  EXPECT_EQ(disposition_of(committed.error().code), disposition::retry) << committed.error().to_string();
+  EXPECT_EQ(other().ask("SELECT count(*) FROM readings WHERE battery = 60"), "0");
 }
 
 TEST_F(contention_test, a_deadlock_is_busy_and_works_when_it_is_tried_again) {

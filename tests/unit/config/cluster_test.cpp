@@ -302,6 +302,15 @@ TEST(cluster_shown, is_loaded_again_as_it_was) {
   EXPECT_THAT(show(c), HasSubstr("    roles: [ingest, publish, write]\n"));
 }
 
+TEST(cluster, a_transaction_may_be_idle_for_a_lease_at_most) {
+  const auto idle_max = [](const std::string& text) {
+    return loaded(text).databases.at("server").transaction_idle_max;
+  };
+  EXPECT_EQ(idle_max(databases), 3s);
+  EXPECT_EQ(loaded(whole(local("name: x, lease: 9s")), run_as("a")).databases.at("server").transaction_idle_max, 9s);
+  EXPECT_EQ(idle_max("databases: {server: {url: 'postgresql://h/x', busy_timeout: 1s, statement_timeout: 2s}}"), 2s);
+}
+
 TEST(cluster_reload, waits_for_the_next_start) {
   const auto plan = plan_reload(loaded(whole(promised), run_as("b")),
                                 loaded(whole(local("name: y, state: plant, lease: 9s")), run_as("b")));
