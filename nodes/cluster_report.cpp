@@ -4,6 +4,8 @@
 #include "config/findings.hpp"
 #include "config/value.hpp"
 #include "nodes/command_support.hpp"
+#include "nodes/section_digests.hpp"
+#include "nodes/version.hpp"
 #include "telemetry/visible.hpp"
 #include "web/http_client.hpp"
 
@@ -76,7 +78,24 @@ ordered_json pipelines_of(const ordered_json& status) {
   return all;
 }
 
-ordered_json describe(const cluster_node& node, const storage::cluster_snapshot& seen, const node_answers& answers) {
+/// Sections in which the node's configuration is not as this file. Another version may have other settings.
+ordered_json differences(const cluster_node& node, const ordered_json& status,
+                         const std::map<std::string, std::string>& sections) {
+  const auto there = member(member(status, "configuration"), "sections");
+  if (!there.is_object() || node.version != version())
+    return {};
+  ordered_json paths = ordered_json::array();
+  for (const auto& [path, digest] : sections)
+    if (member(there, path.c_str()) != digest)
+      paths.push_back(path);
+  for (const auto& [path, unused] : there.items())
+    if (!sections.contains(path))
+      paths.push_back(path);
+  return paths;
+}
+
+ordered_json describe(const cluster_node& node, const storage::cluster_snapshot& seen, const node_answers& answers,
+                      const std::map<std::string, std::string>& sections) {
   const auto answer = answers.find(node.name);
   const bool asked = answer != answers.end();
   const bool told = asked && answer->second;
@@ -94,6 +113,7 @@ ordered_json describe(const cluster_node& node, const storage::cluster_snapshot&
           {"error", asked && !told ? ordered_json(answer->second.error().to_string()) : ordered_json{}},
           {"ready", told ? member(*answer->second, "ready") : ordered_json{}},
           {"not_ready", told ? member(*answer->second, "not_ready") : ordered_json{}},
+          {"differs", told ? differences(node, *answer->second, sections) : ordered_json{}},
           {"links", told ? member(member(*answer->second, "cluster"), "links") : ordered_json{}},
           {"pipelines", told ? pipelines_of(*answer->second) : ordered_json{}}};
 }
@@ -188,6 +208,11 @@ std::string nodes_text(const ordered_json& nodes) {
     if (node["not_ready"].is_array())
       for (const auto& reason : node["not_ready"])
         text += "  NOT READY: " + text_of(node["name"]) + ": " + text_of(reason) + "\n";
+    if (node["differs"].is_array() && !node["differs"].empty())
+      text += "  ANOTHER CONFIGURATION: " + text_of(node["name"]) + ": " +
+              telemetry::visible(config::list_of(node["differs"].get<std::vector<std::string>>())) +
+              (node["differs"].size() == 1 ? " is" : " are") +
+              " not as in this file; a node reads its own again at SIGHUP, `cluster` only when it starts\n";
     if (node["links"].is_object())
       for (const auto& [peer, link] : node["links"].items())
         if (member(link, "up") != true)
@@ -271,9 +296,10 @@ node_answers ask_nodes(const std::vector<cluster_node>& nodes) {
 
 ordered_json report_of(const config::configuration& configuration, const storage::cluster_snapshot& seen,
                        const node_answers& answers) {
+  const auto sections = section_digests(configuration);
   ordered_json nodes = ordered_json::array();
   for (const auto& node : seen.nodes)
-    nodes.push_back(describe(node, seen, answers));
+    nodes.push_back(describe(node, seen, answers, sections));
   ordered_json not_running = ordered_json::array();
   for (const auto& [name, unused] : configuration.nodes)
     if (std::none_of(seen.nodes.begin(), seen.nodes.end(),

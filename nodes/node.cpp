@@ -13,6 +13,7 @@
 #include "nodes/pipeline.hpp"
 #include "nodes/placed_shards.hpp"
 #include "nodes/run_file.hpp"
+#include "nodes/section_digests.hpp"
 #include "nodes/version.hpp"
 #include "storage/cluster_state.hpp"
 #include "storage/own_tables.hpp"
@@ -189,6 +190,7 @@ void node::impl::put_in_force() {
     whole->brokers.at(name).port = port;
   }
   in_force.store(std::move(whole));
+  board.configuration_in_force(section_digests(configuration));
 }
 
 actors::child_spec node::impl::membership_child(const std::string& instance) {

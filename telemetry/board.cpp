@@ -369,9 +369,17 @@ void board::forget_actors(const std::string& name) {
   std::erase_if(actors_, [&](const auto& each) { return each.first == name || each.first.starts_with(name + "/"); });
 }
 
+void board::configuration_in_force(std::map<std::string, std::string> sections) {
+  std::lock_guard lock{mutex_};
+  configuration_.sections = std::move(sections);
+}
+
 void board::configuration_read(bool taken, std::string outcome, wall_time now) {
   std::lock_guard lock{mutex_};
-  configuration_ = {configuration_.reads + 1, now, taken, std::move(outcome)};
+  ++configuration_.reads;
+  configuration_.read_at = now;
+  configuration_.taken = taken;
+  configuration_.outcome = std::move(outcome);
 }
 
 void board::broker(const std::string& name, std::int64_t pid, std::uint16_t port) {

@@ -129,8 +129,9 @@ struct node_status {
 struct configuration_status {
   std::uint64_t reads = 0; ///< since the start
   std::optional<wall_time> read_at;
-  bool taken = true;   ///< false: the node goes on as it was before
-  std::string outcome; ///< of the last time: what was changed, or what is wrong
+  bool taken = true;                           ///< false: the node goes on as it was before
+  std::string outcome;                         ///< of the last time: what was changed, or what is wrong
+  std::map<std::string, std::string> sections; ///< digests of what is in force (nodes/section_digests.hpp)
 };
 
 struct snapshot {
@@ -278,6 +279,8 @@ public:
   /// It does not come back, nor do those whose names begin with its own and a slash.
   void forget_actors(const std::string& name);
 
+  /// Digests of the sections of the configuration that is in force.
+  void configuration_in_force(std::map<std::string, std::string> sections);
   /// The configuration was read again.
   void configuration_read(bool taken, std::string outcome, wall_time now = wall_now());
 

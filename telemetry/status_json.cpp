@@ -224,7 +224,8 @@ std::string to_json(const snapshot& snapshot, int indent) {
   const json configuration = {{"reads", read.reads},
                               {"read_at", read.read_at ? json(rfc3339(*read.read_at)) : json(nullptr)},
                               {"taken", read.taken},
-                              {"outcome", read.outcome}};
+                              {"outcome", read.outcome},
+                              {"sections", read.sections}};
   const json status = {{"node",
                         {{"name", node.name},
                          {"version", node.version},

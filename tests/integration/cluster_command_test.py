@@ -207,9 +207,18 @@ class OneMachine(Case):
         with contextlib.closing(sqlite3.connect(self.folder / "data" / "plant.db")) as database:
             database.execute("CREATE TABLE T (Id INTEGER PRIMARY KEY)")
         nodes = [self.run_as("a"), self.run_as("b")]
+        older = self.file.with_name("older.yaml")
+        older.write_text(self.file.read_text())
+        wait_until(lambda: self.differences(older) == {"a": [], "b": []}, "both run this file")
         done = run_command("tables", "remove", "U", "--config", self.file)
         for node in nodes:
             self.assertRegex(done.stdout, rf"process {node.pid}: publish.U removed")
+        self.assertEqual(self.differences(self.file), {"a": [], "b": []})
+        self.assertEqual(self.differences(older), {"a": ["publish.U"], "b": ["publish.U"]})
+
+    def differences(self, file) -> dict:
+        report = json.loads(run_command("cluster", "status", "--json", "--config", file).stdout)
+        return {node["name"]: node["differs"] for node in report["nodes"]}
 
 
 class SameMachine(Case):

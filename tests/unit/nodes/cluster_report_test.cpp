@@ -1,5 +1,7 @@
 // What `penstock cluster status` makes of the state database and of what the nodes say.
 #include "nodes/cluster_report.hpp"
+#include "nodes/section_digests.hpp"
+#include "nodes/version.hpp"
 
 #include <gmock/gmock.h>
 
@@ -49,6 +51,25 @@ TEST(cluster_report, has_what_the_nodes_say) {
   EXPECT_THAT(text, HasSubstr("LINK DOWN: a to c: no\\nanswer\n"));
   EXPECT_THAT(text, HasSubstr("b does not say how it is: timed_out"));
   EXPECT_THAT(text, HasSubstr("  T          a     1,500 ms  70\n"));
+}
+
+TEST(cluster_report, names_what_is_not_as_in_this_file) {
+  auto a = node("a");
+  a.version = version();
+  const storage::cluster_snapshot seen{{a, node("b")}, {}};
+  auto sections = section_digests(plant());
+  const auto told = [&] {
+    return ordered_json{{"node", {{"name", "a"}}}, {"configuration", {{"sections", sections}}}};
+  };
+  const auto differs = [&] { return report_of(plant(), seen, {{"a", told()}, {"b", told()}})["nodes"]; };
+  EXPECT_EQ(differs()[0]["differs"], ordered_json::array());
+  EXPECT_EQ(differs()[1]["differs"], nullptr) << "another version may have other settings";
+  sections.erase("publish.T");
+  sections["ingest.telemetry"] = "another";
+  sections["ingest.more"] = "there";
+  EXPECT_EQ(differs()[0]["differs"], ordered_json({"ingest.telemetry", "publish.T", "ingest.more"}));
+  EXPECT_THAT(report_text(report_of(plant(), seen, {{"a", told()}})),
+              HasSubstr("ANOTHER CONFIGURATION: a: ingest.telemetry, publish.T, ingest.more are not as in this file"));
 }
 
 TEST(cluster_report, takes_what_an_older_or_newer_node_says) {

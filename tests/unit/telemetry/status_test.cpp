@@ -35,7 +35,7 @@ void expect_documented(const json& value, const std::string& text, bool keys_are
       }
       expect_documented(member, text,
                         key == "pipelines" || key == "publish" || key == "actors" || key == "brokers" ||
-                          key == "databases" || key == "links" || key == "rejected");
+                          key == "databases" || key == "links" || key == "rejected" || key == "sections");
     }
   }
 }
