@@ -160,9 +160,9 @@ TEST(status_text, shows_what_is_wrong) {
 TEST(status_text, tells_what_came_of_a_configuration_that_was_read_again) {
   snapshot seen;
   EXPECT_THAT(text_of(seen), testing::Not(HasSubstr("configuration")));
-  seen.configuration = {1, wall_time{}, true, "publish.B added"};
+  seen.configuration = {1, wall_time{}, true, "publish.B added", {}};
   EXPECT_THAT(text_of(seen), HasSubstr("configuration read again, 1970-01-01T00:00:00.000Z: publish.B added"));
-  seen.configuration = {2, wall_time{}, false, "p.yaml:1:1: broken"};
+  seen.configuration = {2, wall_time{}, false, "p.yaml:1:1: broken", {}};
   EXPECT_THAT(text_of(seen), HasSubstr("configuration NOT TAKEN"));
 }
 
