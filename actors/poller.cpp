@@ -16,6 +16,8 @@ using namespace messages;
 namespace {
 
 constexpr const char* component = "poller";
+// Who has worked for so long begins anew with short waits when it fails.
+constexpr std::chrono::seconds steady_after{1};
 
 } // namespace
 
@@ -207,7 +209,7 @@ void poller_state::works() {
   if (working || finishing)
     return;
   working = true;
-  waits->reset();
+  working_since = last_commit;
   config.board->running();
   if (std::exchange(failing, false))
     log::info(component, config.name, "the database answers again");
@@ -340,6 +342,9 @@ void poller_state::failed(const error& reason) {
       config.board->waiting(reason.to_string());
     config.board->failed(reason.to_string(), wall_now());
   }
+  // Adopting succeeds each time, whatever it is that fails then.
+  if (working && now() - working_since > steady_after)
+    waits->reset();
   working = false;
   if (tracking)
     cut_sessions();

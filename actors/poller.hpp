@@ -159,6 +159,7 @@ struct poller_state {
   bool woken = true;        ///< the source may have changed
   bool waiting_out = false; ///< after a failure, for step_at
   bool working = false;     ///< something was committed since the databases were opened
+  monotonic working_since;
   bool failing = false;
   bool bytes_full = false;       ///< by in_flight_bytes_max, as of the last step
   bool paused = false;           ///< by the control topic
@@ -222,6 +223,7 @@ struct poller_state {
   void take_ended(std::uint32_t number, round& now);
   void add_progress(round& now);
   result<void> drop_tracked(round& now);
+  result<void> refuse_untakable(round& now, const error& why);
   void claim_the_others(round& now, const std::vector<bool>& again);
   result<bool> write(round& now, bool publish_meanwhile);
   void show(round& now);

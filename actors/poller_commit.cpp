@@ -4,6 +4,7 @@
 #include "mqtt/reason.hpp"
 #include "storage/own_tables.hpp"
 #include "telemetry/log.hpp"
+#include "telemetry/visible.hpp"
 
 #include <algorithm>
 #include <future>
@@ -247,6 +248,34 @@ void poller_state::claim_the_others(round& now, const std::vector<bool>& again) 
   add_progress(now);
 }
 
+/// A commit was refused for what it writes. Claims that the database cannot hold become refused ones without what they
+/// would send. An error: it was not for them.
+result<void> poller_state::refuse_untakable(round& now, const error& why) {
+  if (now.claims.empty() || disposition_of(why.code) != disposition::dead_letter)
+    return why;
+  auto refused = tracking->refused(now.claims);
+  if (!refused)
+    return refused.error();
+  if (refused->empty())
+    return why;
+  const auto& first = refused->front();
+  log::warning(component, config.name, "{} rows cannot be recorded as sent, so they are refused; record {}: {}",
+               refused->size(), telemetry::visible(now.claims[first.index].record_id), first.why.to_string());
+  for (const auto& [index, reason] : *refused) {
+    auto& row = now.rows[index].row;
+    auto& claim = now.claims[index];
+    row.topic.clear();
+    row.payload.clear();
+    claim.topic.clear(); // QoS 1: it has had its end, and is recorded as far as it can be
+    claim.payload.clear();
+    if (!records_at_end())
+      row.refusal = "the tracking database does not take it: " + reason.to_string();
+  }
+  if (!records_at_end())
+    claim_the_others(now, std::vector<bool>(now.claims.size(), true));
+  return {};
+}
+
 /// `rows_found`: the finder can say how far it has read.
 result<void> poller_state::commit(bool rows_found) {
   auto round = collect();
@@ -260,15 +289,13 @@ result<void> poller_state::commit(bool rows_found) {
     const auto retried = finder ? finder->retried() : std::vector<std::string>{};
     round.changes.retried = retried;
     round.changes.claims = round.claims;
-    auto done = write(round, attempt == 0 && records_at_end());
-    if (!done)
-      return done.error();
-    if (*done)
+    const auto done = write(round, attempt == 0 && records_at_end());
+    if (done && *done)
       break;
     if (attempt == 3)
-      return error{errc::database_busy, "other rows are tracked each time it is tried"};
-    if (auto dropped = drop_tracked(round); !dropped)
-      return dropped;
+      return done ? error{errc::database_busy, "other rows are tracked each time it is tried"} : done.error();
+    if (auto mended = done ? drop_tracked(round) : refuse_untakable(round, done.error()); !mended)
+      return mended;
   }
   if (round.changes.shards.empty()) {
     show(round);

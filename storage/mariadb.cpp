@@ -216,8 +216,10 @@ result<void> mariadb_connection::lock_schema() {
     if (locked->size() != 1 || locked->front().front() != "1")
       return error{errc::database_busy, "another penstock is changing the tables"};
     schema_locked_ = true;
-    // A new index on a large table takes its time.
-    return execute(handle(), "SET SESSION " + limit_setting(on_, config::milliseconds{0}));
+    // A new index on a large table takes its time. The first change of a table ends the transaction, and with it the
+    // limit to its idle time: a node that hangs then would keep the lock for good.
+    return execute(handle(), "SET SESSION wait_timeout = " + std::to_string(on_.idle_seconds_max) + ", " +
+                               limit_setting(on_, config::milliseconds{0}));
   });
 }
 
@@ -227,7 +229,7 @@ void mariadb_connection::unlock_schema() noexcept {
   const call_limit limit{*on_.watch, on_.answer_limit};
   // If they fail the connection is lost, and the lock with it.
   static_cast<void>(query(handle(), "SELECT RELEASE_LOCK(CONCAT('penstock_schema.', MD5(DATABASE())))"));
-  static_cast<void>(execute(handle(), "SET SESSION " + limit_setting(on_, statement_timeout_)));
+  static_cast<void>(execute(handle(), "SET SESSION wait_timeout = DEFAULT, " + limit_setting(on_, statement_timeout_)));
 }
 
 result<void> mariadb_connection::open_rows(const table& target) {

@@ -119,13 +119,15 @@ void look_at_version(server& made) {
 
 std::string settings_sql(const server& made, const config::database& settings) {
   const auto lock_seconds = std::to_string(seconds_of(settings.busy_timeout));
-  const auto idle_seconds = std::to_string(seconds_of(settings.transaction_idle_max));
+  // The second and third are in force before the first, where somebody has set them for the whole server.
+  const auto idle = std::to_string(made.idle_seconds_max);
+  const auto idle_limits = "idle_transaction_timeout = " + idle + ", idle_write_transaction_timeout = " + idle +
+                           ", idle_readonly_transaction_timeout = " + idle + ", ";
   // NO_AUTO_VALUE_ON_ZERO: a zero stays one in an AUTO_INCREMENT column.
   return "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
          "NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1,"
          " innodb_lock_wait_timeout = " +
-         lock_seconds + ", lock_wait_timeout = " + lock_seconds + ", " +
-         (made.is_mariadb ? "idle_transaction_timeout = " + idle_seconds + ", " : "") +
+         lock_seconds + ", lock_wait_timeout = " + lock_seconds + ", " + (made.is_mariadb ? idle_limits : "") +
          limit_setting(made, settings.statement_timeout);
 }
 
@@ -138,9 +140,12 @@ result<void> set_up(server& made, const config::database& settings, access acces
     return asked.error();
   assert_that(asked->size() == 1 && asked->front().size() == 2 && asked->front()[0], "a server has these variables");
   made.packet_bytes = std::stoul(*asked->front()[0]);
+  const bool logs_statements = asked->front()[1] == "1";
+  // The server refuses bulk statements then: "only row based replication".
+  made.binds_arrays = made.binds_arrays && !logs_statements;
   // It locks no gaps between keys, over which writers of different keys would wait for each other. InnoDB refuses it
   // where the binary log is to hold statements.
-  if (asked->front()[1] != "1")
+  if (!logs_statements)
     if (auto done = execute(handle, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"); !done)
       return done;
   if (access == access::read_only)
@@ -173,6 +178,7 @@ result<server> connect(const config::database& settings, access access) {
   made.watch = std::make_unique<socket_watch>(static_cast<int>(mysql_get_socket(made.handle.get())));
   // The server's own limit, statement_timeout, comes first: it says what was wrong.
   made.answer_limit = settings.statement_timeout + answer_margin;
+  made.idle_seconds_max = seconds_of(settings.transaction_idle_max);
   look_at_version(made);
   const call_limit limit{*made.watch, settings.connect_timeout};
   if (auto ready = set_up(made, settings, access); !ready)

@@ -26,9 +26,10 @@ using handle = std::unique_ptr<MYSQL, close_handle>;
 /// A connection that is logged in and set up.
 struct server {
   mariadb::handle handle;
-  bool is_mariadb = true;       ///< not MySQL
-  bool binds_arrays = true;     ///< MariaDB 10.2 and later
-  std::size_t packet_bytes = 0; ///< the longest packet that it takes: max_allowed_packet
+  bool is_mariadb = true;        ///< not MySQL
+  bool binds_arrays = true;      ///< MariaDB 10.2 and later
+  std::size_t packet_bytes = 0;  ///< the longest packet that it takes: max_allowed_packet
+  unsigned idle_seconds_max = 1; ///< of a transaction
   /// Each call on the handle has to be limited by it: libmariadb's own limits hold for a connection once and for all.
   std::unique_ptr<socket_watch> watch;
   config::milliseconds answer_limit{0}; ///< of a call

@@ -7,6 +7,7 @@
 #include "core/json_text.hpp"
 #include "core/partition_hash.hpp"
 #include "core/time_text.hpp"
+#include "core/utf8.hpp"
 #include "storage/key_text.hpp"
 
 #include <nlohmann/json.hpp>
@@ -23,6 +24,8 @@ namespace {
 constexpr std::size_t record_id_bytes_max = 200; // what a key of a tracking table takes in every database
 constexpr std::size_t topic_bytes_max = 65'535;
 constexpr std::size_t looked_up_at_once = 200; // conditions nest, and SQLite takes 1,000 levels
+bool fits_key(const std::string& text) { return text.size() <= record_id_bytes_max && clean_utf8(text) == text; }
+
 constexpr std::string_view digest = "sha256:"; // in front of a record id that is one
 
 std::string base64(std::string_view bytes) {
@@ -510,7 +513,7 @@ source_row sql_source::row_of(path along, std::span<const cell> cells, const cha
     const auto& key = cells[key_.front()];
     row.record_id = key.text;
     std::from_chars(key.text.data(), key.text.data() + key.text.size(), row.id);
-    if (row.record_id.size() > record_id_bytes_max)
+    if (!fits_key(row.record_id))
       row.record_id = record_id_of(std::array{row.record_id});
   } else {
     std::vector<std::string> key;
@@ -520,7 +523,7 @@ source_row sql_source::row_of(path along, std::span<const cell> cells, const cha
     row.record_id = record_id_of(key);
   }
   if (version_)
-    row.version = cells[*version_].text;
+    row.version = record_id_of(std::array{std::string{cells[*version_].text}});
   else if (change != nullptr)
     row.version = change->version;
   partition_hash hash;
@@ -561,7 +564,7 @@ std::string record_id_of(std::span<const std::string> key) {
     }
     id += ']';
   }
-  return id.size() > record_id_bytes_max ? std::string{digest} + to_hex(sha256(id)) : id;
+  return fits_key(id) ? id : std::string{digest} + to_hex(sha256(id));
 }
 
 bool is_digest(std::string_view record_id) { return record_id.starts_with(digest); }

@@ -109,6 +109,7 @@ public:
   result<std::uint64_t> heartbeat() override;
   result<void> check(std::span<const shard_progress> shards) override;
   result<bool> commit(const tracking_changes& changes) override;
+  result<std::vector<refused_claim>> refused(std::span<const claimed_record> claims) override;
   result<bool> paused() override;
   result<void> pause(bool paused) override;
   result<std::vector<std::size_t>> untracked(std::span<const record_key> records, known_by which) override;
@@ -125,6 +126,8 @@ private:
   std::string cursor_sql(std::span<const shard_progress> shards, const source_cursor& cursor) const;
   result<void> end(const claim_end& one, std::uint64_t epoch);
   result<void> note_sent(std::span<const shard_progress> shards);
+  template <class EpochOf>
+  std::unique_ptr<record::frame_view> frame_of(std::span<const claimed_record> claims, const EpochOf& epoch_of) const;
   result<std::uint64_t> insert(const tracking_changes& changes);
   result<void> end_retries(std::span<const std::string> record_ids);
   result<std::vector<std::size_t>> not_in_ranges(std::span<const record_key> records,
@@ -458,17 +461,14 @@ result<void> sql_tracking::note_sent(std::span<const shard_progress> shards) {
   return flush();
 }
 
-result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
+/// The rows of claims. `epoch_of(shard)`: of its owner.
+template <class EpochOf>
+std::unique_ptr<record::frame_view> sql_tracking::frame_of(std::span<const claimed_record> claims,
+                                                           const EpochOf& epoch_of) const {
   record::frame_builder builder{types_};
   const auto now = wall_now();
-  const auto epoch_of = [&](std::uint32_t shard) {
-    const auto found =
-      std::find_if(changes.shards.begin(), changes.shards.end(), [&](const auto& each) { return each.shard == shard; });
-    assert_that(found != changes.shards.end(), "a claim's shard is among those written of");
-    return found->epoch;
-  };
   std::vector<std::pair<std::uint32_t, std::uint64_t>> epochs; // claims of a shard lie together
-  for (const auto& claim : changes.claims) {
+  for (const auto& claim : claims) {
     if (epochs.empty() || epochs.back().first != claim.shard)
       epochs.emplace_back(claim.shard, epoch_of(claim.shard));
     std::size_t column = 0;
@@ -504,7 +504,17 @@ result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
   }
   auto view = record::frame_view::open(builder.seal(table_.pipeline, 0, 0, 0), types_);
   assert_that(static_cast<bool>(view), "a frame that was just sealed opens");
-  const record::frame_view* const frames[] = {view->get()};
+  return *std::move(view);
+}
+
+result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
+  const auto frame = frame_of(changes.claims, [&](std::uint32_t shard) {
+    const auto found =
+      std::find_if(changes.shards.begin(), changes.shards.end(), [&](const auto& each) { return each.shard == shard; });
+    assert_that(found != changes.shards.end(), "a claim's shard is among those written of");
+    return found->epoch;
+  });
+  const record::frame_view* const frames[] = {frame.get()};
   const batch_view batch{frames};
   std::uint64_t stored = 0;
   const auto rows_max = std::min(database_->limits().rows, batch.rows());
@@ -515,6 +525,29 @@ result<std::uint64_t> sql_tracking::insert(const tracking_changes& changes) {
     stored += done.stored;
   }
   return stored;
+}
+
+result<std::vector<refused_claim>> sql_tracking::refused(std::span<const claimed_record> claims) {
+  const auto tried = transaction::begin(*database_); // and never committed
+  if (!tried)
+    return tried.error();
+  const auto frame = frame_of(claims, [](std::uint32_t) { return std::uint64_t{0}; });
+  const record::frame_view* const frames[] = {frame.get()};
+  const batch_view batch{frames};
+  std::vector<refused_claim> refused;
+  const auto rows_max = std::max<std::size_t>(1, std::min(database_->limits().rows, batch.rows()));
+  for (std::size_t first = 0; first < batch.rows(); first += rows_max) {
+    auto inserted = insert_around_bad_rows(
+      first, std::min(batch.rows(), first + rows_max),
+      [&](std::size_t from, std::size_t to) { return database_->insert(batch, from, to); },
+      [&](std::size_t row, const error& why) {
+        refused.push_back({row, why});
+        return result<void>{};
+      });
+    if (!inserted)
+      return inserted.error();
+  }
+  return refused;
 }
 
 result<bool> sql_tracking::commit(const tracking_changes& changes) {

@@ -109,6 +109,12 @@ struct tracking_changes {
   std::optional<source_cursor> cursor;    ///< of `shards`
 };
 
+/// A claim that the database cannot hold.
+struct refused_claim {
+  std::size_t index = 0; ///< rising
+  error why;
+};
+
 struct record_key {
   std::string_view record_id;
   std::string_view version;
@@ -138,6 +144,9 @@ public:
   /// All or nothing. False: nothing was written, for some of the claims' records are tracked already. `fenced` where
   /// one of the shards has another owner now: nothing may be sent any more.
   virtual result<bool> commit(const tracking_changes& changes) = 0;
+  /// Where commit was refused for what it writes: which of the claims the database does not take, each on its own, and
+  /// why. Writes nothing.
+  virtual result<std::vector<refused_claim>> refused(std::span<const claimed_record> claims) = 0;
   /// A person has paused the pipeline, for whatever process publishes it.
   virtual result<bool> paused() = 0;
   virtual result<void> pause(bool paused) = 0;

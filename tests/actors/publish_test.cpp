@@ -395,6 +395,45 @@ TEST_F(publish_test, a_row_that_no_topic_fits_is_refused_at_once) {
   EXPECT_TRUE(status().account.balanced());
 }
 
+TEST_F(publish_test, a_row_that_the_tracking_database_does_not_take_is_refused_and_holds_nothing_up) {
+  records->payload_bytes_max = std::string{"payload 99"}.size();
+  begin();
+  const auto opened = records->opened;
+  rows(98, 101);
+  rows(102, 102, "bad");
+  pass(200ms);
+  EXPECT_THAT(published_ids(), ElementsAre("98", "99"));
+  EXPECT_EQ(records->count("refused"), 3u);
+  const auto& refused = records->records.at("100/").claim;
+  EXPECT_EQ(refused.payload, "");
+  EXPECT_THAT(refused.reason, HasSubstr("does not take it: payload_too_large: a payload of 11 bytes"));
+  EXPECT_THAT(records->records.at("102/").claim.reason, HasSubstr("a payload of 11 bytes"));
+  script->done(1);
+  script->done(2);
+  settle();
+  EXPECT_EQ(records->count("sent"), 2u);
+  EXPECT_EQ(status().account.refused, 3u);
+  EXPECT_TRUE(status().account.balanced());
+  EXPECT_EQ(records->opened, opened) << "it has not started over";
+  pass(20s); // the sweep goes round
+  EXPECT_THAT(script->published, SizeIs(2));
+}
+
+TEST_F(publish_test, a_database_that_refuses_everything_is_asked_less_and_less_often) {
+  begin();
+  rows(1, 1);
+  records->claims_failure = error{errc::row_refused, "a trigger's"};
+  const auto opened = records->opened;
+  for (int times = 0; times < 600; ++times) {
+    pass(100ms);
+    if (script->dialled)
+      script->connect(true);
+  }
+  EXPECT_GT(records->opened, opened + 5);
+  EXPECT_LT(records->opened, opened + 40);
+  EXPECT_EQ(status().state, telemetry::writer_state::waiting);
+}
+
 TEST_F(publish_test, what_is_to_be_sent_again_is_claimed_anew_at_once) {
   pipeline.detect.sweep = 0ms; // which would find it too
   begin();
@@ -688,6 +727,24 @@ TEST_F(publish_test, at_least_once_a_refusal_is_recorded_and_a_full_broker_tried
   EXPECT_EQ(records->records.at("2/").state, "refused");
   EXPECT_EQ(records->records.at("2/").claim.attempts + 1, 2u);
   EXPECT_TRUE(status().account.balanced());
+}
+
+TEST_F(publish_test, at_least_once_what_cannot_be_recorded_whole_is_recorded_as_far_as_it_can_be) {
+  pipeline.qos = 1;
+  records->payload_bytes_max = std::string{"payload 99"}.size();
+  begin();
+  rows(99, 101);
+  pass(200ms);
+  ASSERT_THAT(published_ids(), ElementsAre("99", "100", "101"));
+  script->done(1);
+  script->done(2);
+  script->done(3, 0x87);
+  settle();
+  EXPECT_EQ(records->records.at("100/").state, "sent");
+  EXPECT_EQ(records->records.at("101/").state, "refused");
+  EXPECT_TRUE(status().account.balanced());
+  pass(20s);
+  EXPECT_THAT(script->published, SizeIs(3));
 }
 
 TEST_F(publish_test, at_least_once_a_new_publisher_resumes_what_its_predecessor_had_open) {

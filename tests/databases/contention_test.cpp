@@ -68,6 +68,36 @@ TEST_F(contention_test, a_transaction_that_hangs_is_ended_by_the_server) {
   EXPECT_EQ(other().ask("SELECT count(*) FROM readings WHERE battery = 60"), "0");
 }
 
+TEST_F(contention_test, a_change_of_tables_that_hangs_is_ended_by_the_server) {
+  if (kind() == database_kind::sqlite)
+    GTEST_SKIP() << "there is no server";
+  auto impatient = settings();
+  impatient.transaction_idle_max = 1s;
+  auto hanging = open_connection(impatient, access::read_write);
+  ASSERT_TRUE(hanging);
+  ASSERT_TRUE((*hanging)->begin());
+  ASSERT_TRUE((*hanging)->lock_schema());
+  (*hanging)->session() << "CREATE TABLE half (made INT)"; // MariaDB commits it
+  auto next = open_connection(settings(), access::read_write);
+  ASSERT_TRUE(next);
+  const auto began = std::chrono::steady_clock::now();
+  bool locked = false;
+  while (!locked && std::chrono::steady_clock::now() - began < 10s) {
+    ASSERT_TRUE((*next)->begin());
+    const auto tried = (*next)->lock_schema();
+    locked = static_cast<bool>(tried);
+    if (!tried) {
+      EXPECT_EQ(tried.error().code, errc::database_busy) << tried.error().to_string();
+    }
+  }
+  EXPECT_TRUE(locked);
+  EXPECT_LE(std::chrono::steady_clock::now() - began, 5s);
+  (*next)->roll_back();
+  // What is done is done, and no longer limited.
+  std::this_thread::sleep_for(1500ms);
+  EXPECT_TRUE((*next)->begin());
+}
+
 TEST_F(contention_test, a_deadlock_is_busy_and_works_when_it_is_tried_again) {
   auto wanted = readings();
   wanted.on_conflict = config::conflict_rule::update;

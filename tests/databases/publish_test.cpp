@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 namespace penstock::storage::test {
 namespace {
@@ -205,6 +206,25 @@ TEST_F(publish_test, a_key_of_several_columns_has_one_text) {
   EXPECT_THAT(ids(rows(source->read_records(wanted))), ElementsAre(R"(["a","10"])"));
 }
 
+TEST_F(publish_test, a_version_that_no_key_holds_is_told_by_its_digest) {
+  other().run("ALTER TABLE source_rows ADD COLUMN note TEXT");
+  for (int id = 1; id <= 3; ++id)
+    other().run("INSERT INTO source_rows VALUES (" + std::to_string(id) + ", 'm', 1.5, NULL, '" +
+                (id == 3 ? "short" : std::string(300, 'x') + std::to_string(id)) + "')");
+  auto pipeline = pipeline_of_readings();
+  pipeline.order = "RecordId";
+  pipeline.version = "note";
+  const auto read = rows(source_of(pipeline)->read(source::path::id, "", 10));
+  ASSERT_THAT(read, SizeIs(3));
+  std::set<std::string> versions;
+  for (const auto& row : read) {
+    versions.insert(row.version);
+    EXPECT_LE(row.version.size(), 200u);
+  }
+  EXPECT_THAT(versions, SizeIs(3));
+  EXPECT_THAT(versions, testing::Contains("short"));
+}
+
 TEST_F(publish_test, a_version_makes_a_changed_row_a_new_one) {
   insert(1, "'m1'", "2026-11-25 10:00:00");
   auto pipeline = pipeline_of_readings();
@@ -359,6 +379,44 @@ TEST_F(publish_test, a_former_owner_writes_nothing) {
   EXPECT_EQ(former->check(changes.shards).error().code, errc::fenced);
   EXPECT_THAT(seqs(owner->open_claims(0, 0)), IsEmpty());
   EXPECT_EQ(other().ask("SELECT count(*) FROM mqtt_sent_records"), "0");
+}
+
+TEST_F(publish_test, claims_that_the_database_does_not_take_are_named) {
+  if (kind() == database_kind::sqlite)
+    GTEST_SKIP() << "it takes any text";
+  const auto store = tracking_of(pipeline_of_readings());
+  ASSERT_TRUE(store->adopt(shards(1)));
+  std::vector claims{claim(0, 1, "a"), claim(0, 2, "b"), claim(0, 3, "c"), claim(0, 4, "d")};
+  claims[1].topic = claims[3].topic = "t/\xff"; // what is not UTF-8
+  tracking_changes changes;
+  changes.shards = {{0, 1, 4, 0, 0, {}}};
+  changes.claims = claims;
+  const auto written = store->commit(changes);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(disposition_of(written.error().code), disposition::dead_letter) << written.error().to_string();
+  const auto refused = store->refused(claims);
+  ASSERT_TRUE(refused) << refused.error().to_string();
+  ASSERT_THAT(*refused, SizeIs(2));
+  EXPECT_EQ((*refused)[0].index, 1u);
+  EXPECT_EQ((*refused)[1].index, 3u);
+  EXPECT_EQ((*refused)[0].why.code, errc::row_refused) << (*refused)[0].why.to_string();
+  EXPECT_EQ(other().ask("SELECT count(*) FROM mqtt_sent_records"), "0");
+  claims[1].topic = claims[3].topic = "";
+  EXPECT_TRUE(*store->commit(changes));
+}
+
+TEST_F(publish_test, a_claim_that_no_packet_holds_is_named) {
+  if (kind() != database_kind::mysql)
+    GTEST_SKIP() << "packets have no limit, or none that a row comes near";
+  const auto store = tracking_of(pipeline_of_readings());
+  ASSERT_TRUE(store->adopt(shards(1)));
+  std::vector claims{claim(0, 1, "a"), claim(0, 2, "b")};
+  claims[1].payload = std::string(std::stoul(other().ask("SELECT @@max_allowed_packet")) + 1, 'x');
+  const auto refused = store->refused(claims);
+  ASSERT_TRUE(refused) << refused.error().to_string();
+  ASSERT_THAT(*refused, SizeIs(1));
+  EXPECT_EQ((*refused)[0].index, 1u);
+  EXPECT_EQ((*refused)[0].why.code, errc::payload_too_large);
 }
 
 TEST_F(publish_test, claims_go_through_their_states) {

@@ -171,13 +171,14 @@ class Hanging:
             time.sleep(self.random.uniform(0, 0.1))
             node.signal(signal.SIGSTOP)
             os.waitid(os.P_PID, node.pid, os.WSTOPPED)  # all of its threads
-            before = set(server.sql(self.locking).split())
-            if before:
-                time.sleep(0.2)
-                if before & set(server.sql(self.locking).split()):
-                    return
+            if self.locks(server) & self.locks(server):
+                return
             node.signal(signal.SIGCONT)
         self.fail("the node was never met in a transaction")
+
+    def locks(self, server) -> set[str]:
+        time.sleep(0.15)  # MariaDB's view is made anew only after it was left alone for 0.1 s
+        return set(server.sql(self.locking).split())
 
 
 class HangingOnPostgresql(Hanging, ClusterCase):

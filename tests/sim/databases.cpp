@@ -105,6 +105,9 @@ public:
       return done;
     });
   }
+  result<std::vector<storage::refused_claim>> refused(std::span<const storage::claimed_record> claims) override {
+    return ask([&] { return database_.refused(claims); });
+  }
   result<bool> paused() override {
     return ask([&] { return database_.paused(); });
   }

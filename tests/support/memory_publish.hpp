@@ -122,6 +122,8 @@ struct memory_records {
   std::uint64_t opened = 0;
   std::optional<error> open_failure;
   std::optional<error> commit_failure;
+  std::optional<error> claims_failure;                                     ///< of a commit with claims
+  std::size_t payload_bytes_max = std::numeric_limits<std::size_t>::max(); ///< of a record; a larger one is refused
   bool paused = false;
 
   std::size_t count(const std::string& state) const {
@@ -167,8 +169,13 @@ public:
   result<bool> commit(const storage::tracking_changes& changes) override {
     if (database_->commit_failure)
       return *database_->commit_failure;
+    if (database_->claims_failure && !changes.claims.empty())
+      return *database_->claims_failure;
     if (auto owned = fence(changes.shards); !owned)
       return owned.error();
+    for (const auto& claim : changes.claims)
+      if (auto why = refusal_of(claim))
+        return *std::move(why);
     for (const auto& claim : changes.claims)
       if (database_->records.contains(key(claim.record_id, claim.version)))
         return false;
@@ -189,6 +196,13 @@ public:
           database_->dealings[shard.shard] = shards_;
         }
     return true;
+  }
+  result<std::vector<storage::refused_claim>> refused(std::span<const storage::claimed_record> claims) override {
+    std::vector<storage::refused_claim> refused;
+    for (std::size_t index = 0; index < claims.size(); ++index)
+      if (auto why = refusal_of(claims[index]))
+        refused.push_back({index, *std::move(why)});
+    return refused;
   }
   result<bool> paused() override { return database_->paused; }
   result<void> pause(bool paused) override {
@@ -226,6 +240,11 @@ private:
       }
     for (auto& [shard, dealt] : database_->dealings)
       dealt = former.empty() ? dealt : shards_;
+  }
+  std::optional<error> refusal_of(const storage::claimed_record& claim) const {
+    if (claim.payload.size() <= database_->payload_bytes_max)
+      return std::nullopt;
+    return error{errc::payload_too_large, "a payload of " + std::to_string(claim.payload.size()) + " bytes"};
   }
   static std::string name_of(storage::record_state state) {
     constexpr std::array names{"claimed", "sent", "refused", "held"};
