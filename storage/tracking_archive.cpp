@@ -57,6 +57,7 @@ private:
     std::vector<std::uint64_t> seqs;
     bool more = false; ///< behind what was looked at
   };
+  result<void> delete_ranges(std::span<const id_range> ranges);
   result<sent_claims> sent_before(std::uint32_t shard, wall_time before, std::size_t rows_max);
   result<void> move(std::uint32_t shard, const std::vector<std::uint64_t>& seqs);
   result<std::vector<archived_record>> archived_before(wall_time before, std::size_t rows_max);
@@ -199,6 +200,24 @@ result<std::vector<archived_record>> sql_tracking_archive::without_row(std::vect
   return records;
 }
 
+/// As they were read. The shard may have moved while this process was paused, and its new owner may have made one of
+/// them longer.
+result<void> sql_tracking_archive::delete_ranges(std::span<const id_range> ranges) {
+  for (std::size_t first = 0; first < ranges.size(); first += conditions_max) {
+    const auto some = ranges.subspan(first, std::min(conditions_max, ranges.size() - first));
+    std::string which;
+    for (const auto& range : some)
+      which += (which.empty() ? "(" : " OR (") + pipeline_is_ + " AND first_id = " + std::to_string(range.first) +
+               " AND last_id = " + std::to_string(range.last) + ")";
+    const auto gone = database_->change("DELETE FROM penstock_sent_ranges WHERE " + which);
+    if (!gone)
+      return gone.error();
+    if (*gone != some.size())
+      return error{errc::database_busy, "another process archives for the pipeline, too"};
+  }
+  return {};
+}
+
 /// Whatever their version: an id of which any version was sent is no new row.
 result<void> sql_tracking_archive::keep_as_ranges(const std::vector<archived_record>& records) {
   std::set<std::int64_t> ids;
@@ -222,14 +241,8 @@ result<void> sql_tracking_archive::keep_as_ranges(const std::vector<archived_rec
                     visit);
   if (!read || ids.empty())
     return read;
-  std::string replaced;
-  for (const auto& range : neighbours)
-    replaced += (replaced.empty() ? "" : ", ") + std::to_string(range.first);
-  if (!replaced.empty())
-    if (auto gone = database_->change("DELETE FROM penstock_sent_ranges WHERE " + pipeline_is_ + " AND first_id IN (" +
-                                      replaced + ")");
-        !gone)
-      return gone.error();
+  if (auto gone = delete_ranges(neighbours); !gone)
+    return gone;
   std::string values;
   for (const auto& range : with_ids(neighbours, std::vector(ids.begin(), ids.end())))
     values += (values.empty() ? "(" : ", (") + pipeline_ + ", " + std::to_string(range.first) + ", " +
