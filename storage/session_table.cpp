@@ -74,6 +74,8 @@ result<session_record> session_table::enlist(session_record wanted) {
                          ", epoch = " + epoch + ", settled = 0 WHERE " + is_key(wanted));
   if (!changed)
     return changed.error();
+  if (*changed != 1) // a former owner has settled it between the two statements
+    return error{errc::database_busy, "the record of session " + wanted.client_id + " is gone meanwhile"};
   return wanted;
 }
 
