@@ -426,7 +426,7 @@ TEST_F(publish_test, a_database_that_refuses_everything_is_asked_less_and_less_o
   const auto opened = records->opened;
   for (int times = 0; times < 600; ++times) {
     pass(100ms);
-    if (script->dialled)
+    if (script->open && script->dialled)
       script->connect(true);
   }
   EXPECT_GT(records->opened, opened + 5);
