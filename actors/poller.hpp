@@ -223,7 +223,7 @@ struct poller_state {
   void take_ended(std::uint32_t number, round& now);
   void add_progress(round& now);
   result<void> drop_tracked(round& now);
-  result<void> refuse_untakable(round& now, const error& why);
+  result<void> refuse_unrecordable(round& now, const error& why);
   void claim_the_others(round& now, const std::vector<bool>& again);
   result<bool> write(round& now, bool publish_meanwhile);
   void show(round& now);

@@ -250,7 +250,7 @@ void poller_state::claim_the_others(round& now, const std::vector<bool>& again) 
 
 /// A commit was refused for what it writes. Claims that the database cannot hold become refused ones without what they
 /// would send. An error: it was not for them.
-result<void> poller_state::refuse_untakable(round& now, const error& why) {
+result<void> poller_state::refuse_unrecordable(round& now, const error& why) {
   if (now.claims.empty() || disposition_of(why.code) != disposition::dead_letter)
     return why;
   auto refused = tracking->refused(now.claims);
@@ -259,7 +259,7 @@ result<void> poller_state::refuse_untakable(round& now, const error& why) {
   if (refused->empty())
     return why;
   const auto& first = refused->front();
-  log::warning(component, config.name, "{} rows cannot be recorded as sent, so they are refused; record {}: {}",
+  log::warning(component, config.name, "refused {} rows that the tracking database does not take; record {}: {}",
                refused->size(), telemetry::visible(now.claims[first.index].record_id), first.why.to_string());
   for (const auto& [index, reason] : *refused) {
     auto& row = now.rows[index].row;
@@ -294,7 +294,7 @@ result<void> poller_state::commit(bool rows_found) {
       break;
     if (attempt == 3)
       return done ? error{errc::database_busy, "other rows are tracked each time it is tried"} : done.error();
-    if (auto mended = done ? drop_tracked(round) : refuse_untakable(round, done.error()); !mended)
+    if (auto mended = done ? drop_tracked(round) : refuse_unrecordable(round, done.error()); !mended)
       return mended;
   }
   if (round.changes.shards.empty()) {
