@@ -396,7 +396,7 @@ TEST_F(publish_test, a_row_that_no_topic_fits_is_refused_at_once) {
 }
 
 TEST_F(publish_test, a_row_that_the_tracking_database_does_not_take_is_refused_and_holds_nothing_up) {
-  records->payload_bytes_max = std::string{"payload 99"}.size();
+  records->takes = [](const auto& claim) { return claim.payload.size() <= std::string{"payload 99"}.size(); };
   begin();
   const auto opened = records->opened;
   rows(98, 101);
@@ -731,7 +731,7 @@ TEST_F(publish_test, at_least_once_a_refusal_is_recorded_and_a_full_broker_tried
 
 TEST_F(publish_test, at_least_once_what_cannot_be_recorded_whole_is_recorded_as_far_as_it_can_be) {
   pipeline.qos = 1;
-  records->payload_bytes_max = std::string{"payload 99"}.size();
+  records->takes = [](const auto& claim) { return claim.payload.size() <= std::string{"payload 99"}.size(); };
   begin();
   rows(99, 101);
   pass(200ms);

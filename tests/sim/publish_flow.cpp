@@ -8,11 +8,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
+bool is_refused(std::int64_t row) { return row % 13 == 5; } // by the tracking database, with what it would send
+
 class publish_flow final : public flow {
 public:
   explicit publish_flow(world& given) : world_(given) {}
 
   void arrange() override {
+    world_.the_databases().records->takes = [](const storage::claimed_record& claim) {
+      return claim.payload.empty() || !is_refused(std::stoll(claim.record_id));
+    };
     world_.spread(world_.given().items, [this] { add_row(); });
   }
 
@@ -28,6 +33,12 @@ public:
     const auto& records = world_.the_databases().records->records;
     for (const auto& [id, unused] : world_.the_databases().table->rows) {
       const auto& record = records.at(std::to_string(id) + "/");
+      if (world_.given().qos == 2 && is_refused(id)) {
+        if (record.state != "refused" || broker.delivered[id] != 0)
+          world_.violate(fmt::format("row {}, which is refused, is {}, and was delivered {} times", id, record.state,
+                                     broker.delivered[id]));
+        continue;
+      }
       const bool excused = broker.excused.contains(id);
       if (record.state == "held" ? !excused || !world_.given().hold : record.state != "sent")
         world_.violate(fmt::format("row {} is {} at the end", id, record.state));

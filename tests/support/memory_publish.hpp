@@ -122,8 +122,9 @@ struct memory_records {
   std::uint64_t opened = 0;
   std::optional<error> open_failure;
   std::optional<error> commit_failure;
-  std::optional<error> claims_failure;                                     ///< of a commit with claims
-  std::size_t payload_bytes_max = std::numeric_limits<std::size_t>::max(); ///< of a record; a larger one is refused
+  std::optional<error> claims_failure; ///< of a commit with claims
+  /// Empty: it takes every record.
+  std::function<bool(const storage::claimed_record&)> takes;
   bool paused = false;
 
   std::size_t count(const std::string& state) const {
@@ -242,7 +243,7 @@ private:
       dealt = former.empty() ? dealt : shards_;
   }
   std::optional<error> refusal_of(const storage::claimed_record& claim) const {
-    if (claim.payload.size() <= database_->payload_bytes_max)
+    if (!database_->takes || database_->takes(claim))
       return std::nullopt;
     return error{errc::payload_too_large, "a payload of " + std::to_string(claim.payload.size()) + " bytes"};
   }
