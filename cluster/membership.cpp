@@ -17,6 +17,9 @@ namespace {
 constexpr const char* component = "cluster";
 /// Renewals within a lease: one may be lost.
 constexpr int renewals = 3;
+/// After one that failed: a tenth of the lease, within these. A database that was restarted is back in a moment.
+constexpr std::chrono::milliseconds retry_min{100};
+constexpr std::chrono::milliseconds retry_max{1'000};
 
 /// Until the first of the others' leases ends, should it not be renewed.
 std::chrono::milliseconds first_end(const storage::cluster_snapshot& seen, const std::string& instance) {
@@ -45,8 +48,11 @@ leases::shards membership_state::ours() const {
 
 void membership_state::on_check() {
   next_look = config.lease / renewals;
-  if (auto done = round(); !done)
+  if (auto done = round(); !done) {
     failed(done.error());
+    if (done.error().code != errc::fenced)
+      next_look = std::clamp(config.lease / 10, retry_min, retry_max);
+  }
   if (leaving && (shards.empty() || !state)) {
     if (state)
       if (auto left = state->leave(config.me); !left)
@@ -80,6 +86,9 @@ result<void> membership_state::round() {
   // What was read is rounded down: a millisecond later it is over.
   if (const auto end = first_end(*seen, config.me.instance); end < next_look)
     next_look = end + std::chrono::milliseconds{1};
+  // Where the state database was away, the others' leases are over too, and they are about to renew them.
+  if (joined && began - (lease_until - config.lease) > config.lease * 2 / renewals)
+    spares_dead_until = began + config.lease;
   tell_of_others(*seen);
   drop_lost(*seen);
   start_missing();
@@ -89,7 +98,7 @@ result<void> membership_state::round() {
   if (std::exchange(failing, false) || !std::exchange(joined, true))
     log::info(component, config.me.name, "a member of the cluster, with a lease of {} ms", config.lease.count());
   if (config.on_state)
-    config.on_state(true, {});
+    config.on_state(lease_until, {});
   if (!followed)
     return followed;
   if (config.on_seen)
@@ -146,6 +155,8 @@ result<void> membership_state::follow(const storage::cluster_snapshot& seen) {
   for (auto owner : plan.acquire) {
     if (leaving || shards.contains(owner.id) || self->clock().now() - began > config.lease / renewals)
       continue; // what takes too long goes on after the next renewal
+    if (!owner.instance.empty() && began < spares_dead_until)
+      continue;
     auto epoch = state->acquire(owner, config.me);
     if (!epoch)
       return epoch.error();
@@ -225,7 +236,7 @@ result<void> membership_state::release_stopped() {
 void membership_state::failed(const error& reason) {
   state.reset();
   if (config.on_state)
-    config.on_state(self->clock().now() < lease_until, reason.to_string());
+    config.on_state(lease_until, reason.to_string());
   if (reason.code == errc::fenced) // another process is this node now, and others own its shards
     for (auto& [unused, shard] : shards) {
       shard.lost = true;

@@ -36,8 +36,8 @@ struct membership_config {
   std::function<void(const storage::shard_id&, std::function<void()> on_done)> stop;
   /// After each renewal; empty: nobody wants to know.
   std::function<void(const storage::cluster_snapshot&)> on_seen;
-  /// After each attempt to renew: what the node lacks; empty: nothing.
-  std::function<void(bool member, const std::string& lacks)> on_state;
+  /// After each attempt to renew: until when the node is a member, and what it lacks; empty: nothing.
+  std::function<void(monotonic lease_until, const std::string& lacks)> on_state;
   /// A shard was released: its next owner need not wait for his next renewal; empty: he does.
   std::function<void()> on_released;
   std::chrono::milliseconds stop_max{30'000}; ///< a shard that has not stopped by then is released: others fence it off
@@ -67,6 +67,7 @@ struct membership_state {
   std::chrono::milliseconds next_look{0};
   std::uint64_t timer = 0; ///< a check message with another number is not heard
   monotonic lease_until;
+  monotonic spares_dead_until;               ///< till then nothing is taken from nodes that seem dead
   std::map<std::string, std::string> others; ///< how the other nodes were when they were last seen
   bool failing = false;
   bool joined = false;

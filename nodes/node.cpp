@@ -225,7 +225,9 @@ actors::child_spec node::impl::membership_child(const std::string& instance) {
   config.stop = [this](const storage::shard_id& shard, std::function<void()> on_done) {
     stop_shard(context(), shard, std::move(on_done));
   };
-  config.on_state = [this](bool member, const std::string& lacks) { board.links()->membership({member, lacks}); };
+  config.on_state = [this](monotonic lease_until, const std::string& lacks) {
+    board.links()->membership({true, lacks, lease_until});
+  };
   config.on_seen = [this, instance](const storage::cluster_snapshot& seen) {
     leases->seen(cluster::shards_of_others(seen, instance));
     if (const auto agent = directory.find("agent"))

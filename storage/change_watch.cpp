@@ -55,6 +55,14 @@ private:
   descriptor events_;
 };
 
+/// A pool between gives each of its clients a process id of its own making.
+result<bool> is_pooled(PGconn* connection, postgresql::handle& server) {
+  const auto process = server.run("SELECT pg_backend_pid()");
+  if (!process)
+    return process.error();
+  return process->value(0, 0) != std::to_string(PQbackendPID(connection));
+}
+
 class listener final : public change_watch, watch_thread {
 public:
   listener(config::database database, std::string table, std::function<void()> on_change, connection_board board)
@@ -72,6 +80,8 @@ private:
         const auto counted = board_ ? board_->opened() : nullptr;
         auto* connection = static_cast<soci::postgresql_session_backend*>((*session)->get_backend())->conn_;
         postgresql::handle handle{connection, database_.statement_timeout};
+        if (const auto pooled = is_pooled(connection, handle); pooled && *pooled)
+          return; // the pool would listen, and go on with it for others: what is new is found by polling
         if (auto listens = handle.run("LISTEN penstock"); listens)
           listen(connection);
       }

@@ -31,6 +31,11 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
+bool has_cluster_column(const actual_table& nodes) {
+  return std::any_of(nodes.columns.begin(), nodes.columns.end(),
+                     [](const auto& each) { return each.name == "cluster"; });
+}
+
 class sql_cluster_state final : public cluster_state {
 public:
   explicit sql_cluster_state(std::unique_ptr<connection> database) : database_(std::move(database)), own_(*database_) {}
@@ -53,6 +58,7 @@ private:
   std::string is_instance(const cluster_node& node) const {
     return "name = " + literal(node.name) + " AND instance = " + literal(node.instance);
   }
+  result<bool> is_prepared();
   result<void> add_cluster_column();
   result<std::vector<cluster_node>> read_nodes();
   result<void> join(const cluster_node& me, milliseconds lease);
@@ -64,7 +70,19 @@ private:
   own_tables own_;
 };
 
+result<bool> sql_cluster_state::is_prepared() {
+  const auto nodes = database_->read_table("penstock_nodes");
+  if (!nodes)
+    return nodes.error();
+  const auto shards = database_->read_table("penstock_shards");
+  if (!shards)
+    return shards.error();
+  return has_cluster_column(*nodes) && !shards->kind.empty();
+}
+
 result<void> sql_cluster_state::prepare() {
+  if (const auto done = is_prepared(); !done || *done)
+    return done ? result<void>{} : result<void>{done.error()};
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
@@ -99,8 +117,7 @@ result<void> sql_cluster_state::add_cluster_column() {
   const auto there = database_->read_table("penstock_nodes");
   if (!there)
     return there.error();
-  if (std::any_of(there->columns.begin(), there->columns.end(),
-                  [](const auto& each) { return each.name == "cluster"; }))
+  if (has_cluster_column(*there))
     return {};
   return own_.change_schema("ALTER TABLE penstock_nodes ADD COLUMN cluster " + words().key_type +
                             " NOT NULL DEFAULT ''");
@@ -160,9 +177,12 @@ result<cluster_snapshot> sql_cluster_state::renew(const cluster_node& me, millis
     return changes.error();
   if (auto joined = join(me, lease); !joined)
     return joined.error();
+  auto seen = read(); // before the commit: a transaction for each question would take twice the round trips
+  if (!seen)
+    return seen;
   if (auto committed = changes->commit(); !committed)
     return committed.error();
-  return read();
+  return seen;
 }
 
 result<std::vector<cluster_node>> sql_cluster_state::read_nodes() {

@@ -71,6 +71,23 @@ result<bool> own_tables::there() {
   return static_cast<bool>(count);
 }
 
+result<bool> own_tables::complete() {
+  for (const char* each : {"penstock_meta", session_table::name, "penstock_dead_letters"}) {
+    const auto there = database_.read_table(each);
+    if (!there)
+      return there.error();
+    if (there->kind.empty())
+      return false;
+  }
+  return guarded("cannot write to penstock's tables", [&]() -> result<bool> {
+    set_meta_if_missing("schema_version", std::to_string(own_tables_version)); // a server may take no writes
+    const auto version = meta("schema_version");
+    if (!version)
+      return version.error();
+    return *version == std::to_string(own_tables_version);
+  });
+}
+
 // Not IF NOT EXISTS: that wants the right to create tables where there is nothing to create.
 result<void> own_tables::create_if_missing(const std::string& name, const std::string& columns) {
   auto there = database_.read_table(name);

@@ -26,6 +26,9 @@ public:
   /// False where no penstock has worked with this database.
   result<bool> there();
 
+  /// Whether create() has nothing to do, and the server takes writes. Asked without lock_schema: what is there stays,
+  /// and who makes an index of a large table holds the lock for long.
+  result<bool> complete();
   /// Creates the tables where they are missing, inside the caller's transaction and lock_schema. `unsupported` where a
   /// newer penstock made them.
   result<void> create();

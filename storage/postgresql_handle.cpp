@@ -172,7 +172,15 @@ error handle::failure_of(const std::exception& thrown, std::string_view what) co
   return {code_of(sqlstate), failure_text(what, text + " (" + sqlstate + ")")};
 }
 
+// Behind a PgBouncer a server's connection may bring what another of its clients has asked to be told. libpq keeps it
+// until somebody takes it.
+void handle::forget_notifications() {
+  while (auto* notification = PQnotifies(connection_))
+    PQfreemem(notification);
+}
+
 result<answer> handle::run(const std::string& sql) {
+  forget_notifications();
   const call_limit limit{watch_, limit_};
   answer got{PQexec(connection_, sql.c_str())};
   const auto status = PQresultStatus(got.get());
@@ -211,6 +219,7 @@ struct bound {
 } // namespace
 
 result<answer> handle::query(const std::string& sql, std::span<const parameter> parameters, value_format format) {
+  forget_notifications();
   const call_limit limit{watch_, limit_};
   const bound to{parameters};
   answer got{PQexecParams(connection_, sql.c_str(), to.count(), to.types.data(), to.values.data(), to.lengths.data(),

@@ -104,6 +104,7 @@ public:
 private:
   error failure_of(const PGresult* result, std::string_view what) const;
   error lost(std::string_view what) const;
+  void forget_notifications();
   void send(const std::string& sql, std::span<const parameter> parameters);
   /// Up to the end of the pipeline: the first failure, and what `sql` answered.
   attempt finish_pipeline(std::string_view what);

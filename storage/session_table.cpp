@@ -49,33 +49,34 @@ result<std::vector<session_record>> session_table::read(const std::string& condi
   return found;
 }
 
+/// Two owners of a shard, the former and the next, may enlist it at the same time: raising the epoch makes one of them
+/// wait for the other.
 result<session_record> session_table::enlist(session_record wanted) {
-  auto known = read(" WHERE " + is_key(wanted));
-  if (!known)
-    return known.error();
-  auto& filters = wanted.filters;
-  if (!known->empty())
-    for (const auto& each : known->front().filters)
-      if (std::find(filters.begin(), filters.end(), each) == filters.end())
-        filters.push_back(each);
-  wanted.epoch = known->empty() ? 1 : known->front().epoch + 1;
-  wanted.settled = !known->empty() && known->front().settled;
-  const auto shard = std::to_string(wanted.shard);
-  const auto epoch = std::to_string(wanted.epoch);
-  const auto text = literal(to_text(filters));
-  auto changed =
-    known->empty()
-      ? database_.change("INSERT INTO " + std::string{name} +
-                         " (client_id, broker, pipeline, shard, target, filters, epoch, settled) VALUES (" +
-                         literal(wanted.client_id) + ", " + literal(wanted.broker) + ", " + literal(wanted.pipeline) +
-                         ", " + shard + ", " + literal(wanted.table) + ", " + text + ", " + epoch + ", 0)")
-      : database_.change("UPDATE " + std::string{name} + " SET pipeline = " + literal(wanted.pipeline) +
-                         ", shard = " + shard + ", target = " + literal(wanted.table) + ", filters = " + text +
-                         ", epoch = " + epoch + ", settled = 0 WHERE " + is_key(wanted));
+  const auto table = std::string{name};
+  auto changed = database_.change(
+    "INSERT INTO " + table + " (client_id, broker, pipeline, shard, target, filters, epoch, settled) VALUES (" +
+    literal(wanted.client_id) + ", " + literal(wanted.broker) + ", " + literal(wanted.pipeline) + ", " +
+    std::to_string(wanted.shard) + ", " + literal(wanted.table) + ", '[]', 0, 0)" + database_.words().if_new("epoch"));
+  if (changed)
+    changed = database_.change("UPDATE " + table + " SET epoch = epoch + 1 WHERE " + is_key(wanted));
   if (!changed)
     return changed.error();
-  if (*changed != 1) // a former owner has settled it between the two statements
-    return error{errc::database_busy, "the record of session " + wanted.client_id + " is gone meanwhile"};
+  const auto known = read(" WHERE " + is_key(wanted));
+  if (!known)
+    return known.error();
+  if (known->empty()) // its former owner has settled it meanwhile
+    return error{errc::database_busy, "the record of session " + wanted.client_id + " is just being deleted"};
+  for (const auto& each : known->front().filters)
+    if (std::find(wanted.filters.begin(), wanted.filters.end(), each) == wanted.filters.end())
+      wanted.filters.push_back(each);
+  wanted.epoch = known->front().epoch;
+  wanted.settled = known->front().settled;
+  changed =
+    database_.change("UPDATE " + table + " SET pipeline = " + literal(wanted.pipeline) +
+                     ", shard = " + std::to_string(wanted.shard) + ", target = " + literal(wanted.table) +
+                     ", filters = " + literal(to_text(wanted.filters)) + ", settled = 0 WHERE " + is_key(wanted));
+  if (!changed)
+    return changed.error();
   return wanted;
 }
 

@@ -113,10 +113,21 @@ result<void> sql_store::prepare_table(const table& target) {
   return {};
 }
 
-result<void> sql_store::prepare(const table& table) {
-  if (access_ == access::read_only)
-    return check_table(table);
-  prepared_ = false;
+/// Nothing is left to be made.
+result<bool> sql_store::is_complete(const table& target) {
+  if (const auto own = own_.complete(); !own || !*own)
+    return own;
+  if (auto fine = check_table(target); !fine)
+    return fine.error();
+  const auto actual = database_->read_table(target.name);
+  if (!actual)
+    return actual.error();
+  return !actual->kind.empty() && std::all_of(target.indexes.begin(), target.indexes.end(), [&](const auto& columns) {
+    return has_index(database_->words(), *actual, columns);
+  });
+}
+
+result<void> sql_store::make_tables(const table& table) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
@@ -126,8 +137,19 @@ result<void> sql_store::prepare(const table& table) {
     return created;
   if (auto prepared = prepare_table(table); !prepared)
     return prepared;
-  if (auto committed = changes->commit(); !committed)
-    return committed;
+  return changes->commit();
+}
+
+result<void> sql_store::prepare(const table& table) {
+  if (access_ == access::read_only)
+    return check_table(table);
+  prepared_ = false;
+  const auto complete = is_complete(table);
+  if (!complete)
+    return complete.error();
+  if (!*complete)
+    if (auto made = make_tables(table); !made)
+      return made;
   if (auto opened = database_->open_rows(table); !opened)
     return opened;
   pipeline_ = table.pipeline;
@@ -418,9 +440,6 @@ result<session_record> sql_store::enlist(const session_record& wanted) {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
-  // Two owners of a shard, the former and the next, may enlist it at the same time.
-  if (auto locked = database_->lock_schema(); !locked)
-    return locked.error();
   auto enlisted = session_table{*database_}.enlist(wanted);
   if (!enlisted)
     return enlisted;

@@ -40,6 +40,8 @@ private:
   /// The letters of one transaction, by id: a message that comes twice is one letter, seen twice.
   using letters = std::map<std::string, kept_letter>;
 
+  result<bool> is_complete(const table& target);
+  result<void> make_tables(const table& table);
   result<void> prepare_table(const table& target);
   result<void> check_table(const table& target);
   result<std::uint32_t> insert(const batch_view& batch, std::size_t first, std::size_t last, letters& refused,

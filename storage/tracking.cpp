@@ -120,8 +120,15 @@ private:
   std::string literal(std::string_view text) const { return words().text_literal(text); }
   result<void> add_if_new(std::span<const std::uint32_t> shards);
   result<void> deal_anew();
-  result<void> create(const std::string& name, const std::string& columns, const std::string& end);
-  result<void> create_tables();
+  struct made_table {
+    std::string name;
+    std::string columns;
+    std::string end;
+  };
+  std::vector<made_table> made_tables() const;
+  result<bool> is_there(const made_table& one);
+  result<std::string> prepared_before();
+  result<std::string> make_tables();
   result<void> fence(std::span<const shard_progress> shards, const std::optional<source_cursor>& cursor);
   std::string cursor_sql(std::span<const shard_progress> shards, const source_cursor& cursor) const;
   result<void> end(const claim_end& one, std::uint64_t epoch);
@@ -146,32 +153,23 @@ private:
   std::int64_t dealing_;
 };
 
-result<void> sql_tracking::create(const std::string& name, const std::string& columns, const std::string& end) {
-  auto there = database_->read_table(name);
-  if (!there)
-    return there.error();
-  if (!there->kind.empty())
-    return {};
-  return own_.change_schema("CREATE TABLE " + quoted_table(words(), name) + " (" + columns + ")" + end);
+result<bool> sql_tracking::is_there(const made_table& one) {
+  const auto there = database_->read_table(one.name);
+  return there ? result<bool>{!there->kind.empty()} : result<bool>{there.error()};
 }
 
-result<void> sql_tracking::create_tables() {
+std::vector<sql_tracking::made_table> sql_tracking::made_tables() const {
   const auto key = words().key_type + " NOT NULL";
   const auto text = words().text_type;
   std::string positions;
   for (const auto* position : {"read_floor", "read_high", "read_begin", "sweep_at"})
     positions += std::string{", "} + position + " " + text;
-  struct made_table {
-    std::string name;
-    std::string columns;
-    std::string end;
-  };
   const std::string record = "pipeline " + key + ", source_table " + text + " NOT NULL, record_id " + key +
                              ", record_version " + key + ", shard BIGINT NOT NULL, topic " + text +
                              " NOT NULL, correlation_id " + text + ", claimed_at BIGINT NOT NULL, sent_at BIGINT," +
                              " attempts BIGINT NOT NULL";
   const auto& own_end = words().own_table_end;
-  const std::array tables{
+  return {
     made_table{table_.name,
                record + ", epoch BIGINT NOT NULL, claim_seq BIGINT NOT NULL, packet_id BIGINT NOT NULL, state " + key +
                  ", payload " + words().bytes_type + ", reason_code BIGINT, reason " + text +
@@ -197,13 +195,20 @@ result<void> sql_tracking::create_tables() {
                  positions + ", PRIMARY KEY (pipeline, shard)",
                own_end},
   };
-  for (const auto& each : tables)
-    if (auto made = create(each.name, each.columns, each.end); !made)
-      return made;
-  return {};
 }
 
-result<std::string> sql_tracking::prepare() {
+/// Empty: not all of the tables are there.
+result<std::string> sql_tracking::prepared_before() {
+  auto complete = own_.complete();
+  for (const auto& each : made_tables())
+    if (complete && *complete)
+      complete = is_there(each);
+  if (!complete)
+    return complete.error();
+  return *complete ? own_.meta("installation_id") : result<std::string>{std::string{}};
+}
+
+result<std::string> sql_tracking::make_tables() {
   auto changes = transaction::begin(*database_);
   if (!changes)
     return changes.error();
@@ -211,13 +216,30 @@ result<std::string> sql_tracking::prepare() {
     return locked.error();
   if (auto created = own_.create(); !created)
     return created.error();
-  if (auto created = create_tables(); !created)
-    return created.error();
+  for (const auto& each : made_tables()) {
+    const auto there = is_there(each);
+    if (!there)
+      return there.error();
+    if (*there)
+      continue;
+    const auto sql = "CREATE TABLE " + quoted_table(words(), each.name) + " (" + each.columns + ")" + each.end;
+    if (auto made = own_.change_schema(sql); !made)
+      return made.error();
+  }
   auto id = own_.installation_id();
   if (!id)
     return id;
   if (auto committed = changes->commit(); !committed)
     return committed.error();
+  return id;
+}
+
+result<std::string> sql_tracking::prepare() {
+  auto id = prepared_before();
+  if (id && id->empty())
+    id = make_tables();
+  if (!id)
+    return id;
   if (auto opened = database_->open_rows(table_); !opened)
     return opened.error();
   return id;

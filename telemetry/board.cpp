@@ -449,7 +449,7 @@ snapshot board::snapshot(wall_time now, monotonic now_monotonic) const {
     result.publishes.push_back(status_of(name, slot, now, now_monotonic));
   for (const auto& [name, database] : databases_)
     result.databases.push_back({name, database->connections(), database->connections_max()});
-  result.membership = links_->membership();
+  result.membership = links_->membership(now_monotonic);
   result.links = links_->status();
   result.alerts = alerts_;
   return result;

@@ -41,9 +41,16 @@ void link_board::membership(membership_status now) {
   membership_ = std::move(now);
 }
 
-std::optional<membership_status> link_board::membership() const {
+// Whoever should renew the lease may wait for a database that does not answer, and says nothing meanwhile.
+std::optional<membership_status> link_board::membership(monotonic now) const {
   const std::lock_guard lock{mutex_};
-  return membership_;
+  auto status = membership_;
+  if (status && status->member && now >= status->until) {
+    status->member = false;
+    if (status->reason.empty())
+      status->reason = "its lease is over: the state database does not answer";
+  }
+  return status;
 }
 
 std::vector<link_status> link_board::status() const {

@@ -26,6 +26,7 @@ struct link_status {
 struct membership_status {
   bool member = false;                       ///< its lease lasts, as far as it knows
   std::string reason = "has not joined yet"; ///< what it lacks; empty: nothing
+  monotonic until = monotonic::max();        ///< it is no member any more then, unless it says so again
   friend bool operator==(const membership_status&, const membership_status&) = default;
 };
 
@@ -45,7 +46,7 @@ public:
   std::vector<link_status> status() const; ///< by name
 
   void membership(membership_status now);
-  std::optional<membership_status> membership() const; ///< nothing: there is no cluster
+  std::optional<membership_status> membership(monotonic now) const; ///< nothing: there is no cluster
 
 private:
   std::atomic<std::uint16_t> port_ = 0;

@@ -202,10 +202,43 @@ TEST_F(membership_test, while_the_state_database_is_away_all_goes_on_and_nothing
   EXPECT_FALSE(holds(a, 0));
   EXPECT_THAT(a.running, SizeIs(10));
   database->failure.reset();
-  pass(1s);
+  pass(400ms); // it tries again soon
   EXPECT_TRUE(holds(a, 0));
   EXPECT_THAT(a.running, SizeIs(10));
   EXPECT_EQ(database->shards.at({"p", 0}).epoch, 1u);
+}
+
+TEST_F(membership_test, after_an_outage_nothing_is_taken_from_nodes_that_come_back_a_little_later) {
+  auto& a = join("a");
+  auto& b = join("b");
+  pass(3s);
+  const auto shards_before = database->shards;
+  database->failure = error{errc::database_unavailable, "away"};
+  cut_off = {&b};
+  pass(5s);
+  database->failure.reset();
+  pass(1s);
+  EXPECT_TRUE(holds(a, a.running.begin()->shard));
+  cut_off.clear();
+  pass(2s);
+  EXPECT_TRUE(holds(b, b.running.begin()->shard));
+  pass(5s);
+  EXPECT_EQ(database->shards, shards_before);
+  expect_all_run_once({&a, &b});
+}
+
+TEST_F(membership_test, what_a_node_had_that_does_not_come_back_after_an_outage_is_taken_a_lease_later) {
+  auto& a = join("a");
+  auto& b = join("b");
+  pass(3s);
+  database->failure = error{errc::database_unavailable, "away"};
+  kill(b);
+  pass(5s);
+  database->failure.reset();
+  pass(2s);
+  EXPECT_LT(a.running.size(), 10u);
+  pass(3s);
+  EXPECT_THAT(a.running, SizeIs(10));
 }
 
 TEST_F(membership_test, what_was_taken_while_it_was_cut_off_is_stopped_and_not_released) {

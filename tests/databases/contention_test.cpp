@@ -1,6 +1,8 @@
 // Several connections at work in one table.
 #include "fixture.hpp"
+#include "storage/cluster_state.hpp"
 #include "storage/connection.hpp"
+#include "storage/tracking.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -96,6 +98,34 @@ TEST_F(contention_test, a_change_of_tables_that_hangs_is_ended_by_the_server) {
   // What is done is done, and no longer limited.
   std::this_thread::sleep_for(1500ms);
   EXPECT_TRUE((*next)->begin());
+}
+
+TEST_F(contention_test, who_has_nothing_to_make_does_not_wait_for_who_makes_an_index) {
+  if (kind() == database_kind::sqlite)
+    GTEST_SKIP() << "one writes at a time";
+  prepared();
+  config::publish pipeline;
+  pipeline.name = "P";
+  const auto prepare_all = [&] {
+    auto target = opened();
+    EXPECT_TRUE(target->prepare(readings()));
+    session_record session;
+    session.client_id = session.broker = session.pipeline = "p";
+    EXPECT_TRUE(target->enlist(session));
+    auto made = open_tracking(settings(), pipeline);
+    EXPECT_TRUE(made && (*made)->prepare());
+    auto state = open_cluster_state(settings());
+    EXPECT_TRUE(state && (*state)->prepare());
+  };
+  prepare_all();
+  auto busy = open_connection(settings(), access::read_write);
+  ASSERT_TRUE(busy);
+  ASSERT_TRUE((*busy)->begin());
+  ASSERT_TRUE((*busy)->lock_schema());
+  const auto began = std::chrono::steady_clock::now();
+  prepare_all();
+  EXPECT_LE(std::chrono::steady_clock::now() - began, settings().busy_timeout);
+  (*busy)->roll_back();
 }
 
 TEST_F(contention_test, a_deadlock_is_busy_and_works_when_it_is_tried_again) {

@@ -384,6 +384,19 @@ TEST(board, notes_what_an_operator_has_paused) {
   EXPECT_EQ(look(board).pipelines.size(), 1u);
 }
 
+TEST(board, a_node_is_a_member_until_its_lease_is_over) {
+  board board;
+  const auto end = start + 3s;
+  board.links()->membership({true, "", end});
+  EXPECT_TRUE(board.snapshot(noon, end - 1ms).membership->member);
+  const auto late = board.snapshot(noon, end);
+  EXPECT_FALSE(late.membership->member);
+  EXPECT_THAT(late.membership->reason, HasSubstr("its lease is over"));
+  EXPECT_THAT(ready(late).reasons, testing::Contains(HasSubstr("the cluster: its lease is over")));
+  board.links()->membership({true, "it was cut off", end});
+  EXPECT_EQ(board.snapshot(noon, end).membership->reason, "it was cut off");
+}
+
 TEST(board, tells_how_the_configuration_was_read_again) {
   board board;
   EXPECT_EQ(look(board).configuration.reads, 0u);
