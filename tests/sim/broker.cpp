@@ -172,6 +172,7 @@ void broker::on_publish(wire& from, session& of, const mqtt::publish_packet& mes
   if (message.message_id != "p/" + std::to_string(id))
     world_.violate(fmt::format("row {} was sent under the id {}", id, message.message_id));
   if (message.qos == 1) {
+    note_claim(shard_of(from.client_id), id); // nothing of it is recorded yet
     deliver(payload);
     return mqtt::encode_success(from.to_client, packet_type::puback, message.packet_id);
   }
