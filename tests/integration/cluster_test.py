@@ -84,7 +84,7 @@ class ClusterCase(PublishCase):
                     time.sleep(self.random.uniform(0.5, 4) * LEASE)
                     node.signal(signal.SIGCONT)
                 case "stop":
-                    code = node.up().stop()  # one that still starts does not wait for the signal yet
+                    code = node.stop()
                     self.assertEqual(code, 0, node.log.read_text()[-3000:])
                     self.members.start(name)
 

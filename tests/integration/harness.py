@@ -163,6 +163,11 @@ class Node(Process):
             return []
         return [broker["pid"] for broker in brokers.values() if broker["pid"]]
 
+    def stop(self, patience: float = PATIENCE) -> int:
+        # One that still starts does not wait for the signal yet.
+        wait_until(lambda: self.run_json() or not self.alive(), "the node is up", patience)
+        return super().stop(patience)
+
     def up(self) -> "Node":
         def running():
             if not self.alive():
