@@ -115,7 +115,7 @@ result<void> sql_store::prepare_table(const table& target) {
 
 /// Nothing is left to be made.
 result<bool> sql_store::is_complete(const table& target) {
-  if (const auto own = own_.complete(); !own || !*own)
+  if (auto own = own_.complete(); !own || !*own)
     return own;
   if (auto fine = check_table(target); !fine)
     return fine.error();
