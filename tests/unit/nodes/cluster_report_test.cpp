@@ -2,6 +2,7 @@
 #include "nodes/cluster_report.hpp"
 #include "nodes/section_digests.hpp"
 #include "nodes/version.hpp"
+#include "plant.hpp"
 
 #include <gmock/gmock.h>
 
@@ -12,14 +13,6 @@ using namespace std::chrono_literals;
 using nlohmann::ordered_json;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-config::configuration plant() {
-  config::configuration c;
-  c.cluster = config::cluster{"plant-7", "state", 3s, {}};
-  c.ingest["telemetry"].shards = 2;
-  c.publish["T"].shards = 1;
-  return c;
-}
 
 storage::cluster_node node(const std::string& name, std::chrono::milliseconds left = 2500ms) {
   return {name, name + "-1", name + ":7000", name + ":8080", {"ingest", "write"}, "0.5.0", false, left};

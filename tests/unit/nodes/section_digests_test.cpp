@@ -1,4 +1,5 @@
 #include "nodes/section_digests.hpp"
+#include "plant.hpp"
 
 #include <gmock/gmock.h>
 
@@ -9,14 +10,6 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::Key;
 using ::testing::MatchesRegex;
-
-config::configuration plant() {
-  config::configuration c;
-  c.cluster = config::cluster{"plant-7", "state", 3s, {}};
-  c.ingest["telemetry"].shards = 2;
-  c.publish["T"].shards = 1;
-  return c;
-}
 
 TEST(section_digests, are_of_what_all_nodes_must_have_alike) {
   const auto digests = section_digests(plant());
